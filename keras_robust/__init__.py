@@ -1,0 +1,19 @@
+"""Losses, metrics and calibration for Keras 3 models trained on noisy labels."""
+
+from keras_robust import calibration, losses, metrics, noise
+from keras_robust.losses import GCE, SGCE, GammaCE
+from keras_robust.metrics import ExpectedCalibrationError, MaximumCalibrationError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GCE",
+    "SGCE",
+    "ExpectedCalibrationError",
+    "GammaCE",
+    "MaximumCalibrationError",
+    "calibration",
+    "losses",
+    "metrics",
+    "noise",
+]

@@ -1,0 +1,214 @@
+"""How labels, masks and weights line up with predictions.
+
+Losses and metrics read their inputs here, so that both accept the same shapes, ignore
+the same positions and refuse the same labels.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+from keras.src.backend import get_keras_mask
+
+from keras_robust import _checks, _numerics
+
+# A soft target is meant to sum to 1; this is lax enough for hand-typed thirds and for
+# bfloat16, and still catches counts, multi-label rows and rows of zeros.
+TARGET_SUM_SLACK = 0.05
+
+
+class Aligned(NamedTuple):
+    """Predictions and labels brought to one layout, the class axis last.
+
+    Attributes:
+        scores: Logits or probabilities, shape `(..., K)`, K >= 2, float32 or float64.
+        labels: Class ids, int32 or int64 of shape `(...)`, or soft targets of the shape
+            and dtype of `scores`; safe to use at every position.
+        soft: Whether `labels` are soft targets.
+        counted: Bool `(...)`: false where the label says to ignore the position.
+        broken: Bool `(...)`: counted, but the label is none, or a probability is not.
+    """
+
+    scores: Any
+    labels: Any
+    soft: bool
+    counted: Any
+    broken: Any
+
+
+def align(
+    owner: str,
+    y_true: Any,
+    y_pred: Any,
+    *,
+    from_logits: bool,
+    ignore_class: int | None,
+    axis: int,
+    dtype: str,
+) -> Aligned:
+    """Brings labels and predictions to one layout; raises where shapes do not fit."""
+    y_pred, y_true = to_tensor(y_pred), to_tensor(y_true)
+    axis = _class_axis(owner, y_pred, axis)
+    y_true = _drop_label_axis(owner, y_true, y_pred, axis)
+    soft = len(y_true.shape) == len(y_pred.shape)
+    slack = _numerics.probability_slack(_numerics.standard_dtype(y_pred))
+    scores = ops.cast(ops.moveaxis(y_pred, axis, -1), dtype)
+    if soft:
+        y_true = ops.moveaxis(y_true, axis, -1)
+    if y_pred.shape[axis] == 1:
+        labels, counted, fits = _read_binary(y_true, ignore_class, dtype)
+        scores = _two_class_scores(scores, from_logits)
+        soft = True
+    elif soft:
+        labels, counted, fits = _read_soft(y_true, ignore_class, dtype)
+    else:
+        labels, counted, fits = _read_ids(y_true, ignore_class, scores.shape[-1])
+    # A no-op when the static shapes are known; where they are not, the wrong size
+    # fails here instead of broadcasting.
+    labels = ops.reshape(labels, ops.shape(scores) if soft else ops.shape(scores)[:-1])
+    broken = ops.logical_not(fits)
+    if not from_logits:
+        outside = _numerics.outside_unit_interval(scores, slack)
+        broken = ops.logical_or(broken, ops.any(outside, axis=-1))
+    return Aligned(scores, labels, soft, counted, ops.logical_and(broken, counted))
+
+
+def keras_mask(y_pred: Any) -> Any:
+    """Returns the mask that Keras attached to the predictions, or None."""
+    return get_keras_mask(y_pred)
+
+
+def spread(owner: str, argument: str, weight: Any, positions: Any, dtype: str) -> Any:
+    """Returns weights or a mask, one value for each position, as a new tensor.
+
+    `weight` may be a scalar, or have the shape of `positions`, a leading part of it
+    (one weight per sample), or a trailing 1.
+    """
+    weight = ops.cast(to_tensor(weight), dtype)
+    rank, wanted = len(weight.shape), tuple(positions.shape)
+    if rank == len(wanted) + 1 and weight.shape[-1] == 1:
+        weight = ops.squeeze(weight, axis=-1)
+    elif 0 < rank < len(wanted):
+        for _ in range(len(wanted) - rank):
+            weight = ops.expand_dims(weight, axis=-1)
+    if not _weight_fits(tuple(weight.shape), wanted):
+        raise _checks.invalid(
+            owner,
+            argument,
+            f"a scalar, or of shape {wanted} or a leading part of it",
+            f"{argument}.shape={tuple(weight.shape)}",
+            "Pass one value per position or one per sample.",
+        )
+    return ops.broadcast_to(weight, ops.shape(positions))
+
+
+def _weight_fits(shape: tuple, wanted: tuple) -> bool:
+    if not shape:
+        return True
+    if len(shape) != len(wanted) or not _same(shape[0], wanted[0]):
+        return False
+    return all(a == 1 or _same(a, b) for a, b in zip(shape[1:], wanted[1:]))
+
+
+def _same(a: int | None, b: int | None) -> bool:
+    return a is None or b is None or a == b
+
+
+def to_tensor(x: Any) -> Any:
+    # Keras maps over nested lists leaf by leaf; one array keeps the shape.
+    if isinstance(x, (list, tuple)):
+        x = np.asarray(x)
+    return ops.convert_to_tensor(x)
+
+
+def _class_axis(owner: str, y_pred: Any, axis: int) -> int:
+    rank = len(y_pred.shape)
+    if not -rank <= axis < rank:
+        raise _checks.invalid(
+            owner,
+            "y_pred",
+            f"of a rank that has axis {axis}",
+            f"y_pred.shape={tuple(y_pred.shape)}",
+            "Pass predictions of shape (..., num_classes), or set `axis`.",
+        )
+    if y_pred.shape[axis] is None:
+        raise _checks.invalid(
+            owner,
+            "y_pred",
+            f"of a known number of classes along axis {axis}",
+            f"y_pred.shape={tuple(y_pred.shape)}",
+            "Give the model's output a static last dimension.",
+        )
+    return axis % rank
+
+
+def _drop_label_axis(owner: str, y_true: Any, y_pred: Any, axis: int) -> Any:
+    true, pred = tuple(y_true.shape), tuple(y_pred.shape)
+    positions = pred[:axis] + pred[axis + 1 :]
+    if len(true) == len(pred) and (true[axis] == 1 or pred[axis] == 1):
+        y_true = ops.squeeze(y_true, axis=axis)
+        true = true[:axis] + true[axis + 1 :]
+    wanted = positions if len(true) == len(positions) else pred
+    if len(true) != len(wanted) or not all(map(_same, true, wanted)):
+        raise _checks.invalid(
+            owner,
+            "y_true",
+            f"of shape {positions} or {(*positions, 1)} (class ids) or {pred} "
+            "(soft targets)",
+            f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={pred}",
+            "Reshape the labels to match the predictions, or set `axis`.",
+        )
+    return y_true
+
+
+def _is_ignored(y_true: Any, ignore_class: int | None) -> Any:
+    if ignore_class is None:
+        return ops.zeros_like(y_true, dtype="bool")
+    return ops.equal(y_true, ignore_class)
+
+
+def _exact_ids(y_true: Any) -> Any:
+    # Unsigned and small integers cannot hold -100; 64-bit ones stay as they are.
+    small = ("bool", "int8", "uint8", "int16", "uint16")
+    dtype = _numerics.standard_dtype(y_true)
+    if dtype in ("uint32", "uint64"):
+        return ops.cast(y_true, "int64")
+    return ops.cast(y_true, "int32") if dtype in small else y_true
+
+
+def _read_ids(y_true: Any, ignore_class: int | None, num_classes: int) -> Any:
+    y_true = _exact_ids(y_true)
+    counted = ops.logical_not(_is_ignored(y_true, ignore_class))
+    fits = ops.logical_and(y_true >= 0, y_true < num_classes)
+    if "int" not in _numerics.standard_dtype(y_true):
+        fits = ops.logical_and(fits, ops.equal(y_true, ops.floor(y_true)))
+    use = ops.logical_and(fits, counted)
+    ids = ops.where(use, y_true, ops.zeros_like(y_true))
+    return ops.cast(ids, "int32"), counted, fits
+
+
+def _read_soft(y_true: Any, ignore_class: int | None, dtype: str) -> Any:
+    slack = _numerics.probability_slack(_numerics.standard_dtype(y_true))
+    targets = ops.cast(_exact_ids(y_true), dtype)
+    ignored = ops.all(_is_ignored(targets, ignore_class), axis=-1)
+    outside = ops.any(_numerics.outside_unit_interval(targets, slack), axis=-1)
+    off = ops.abs(ops.sum(targets, axis=-1) - 1.0) > TARGET_SUM_SLACK
+    fits = ops.logical_not(ops.logical_or(outside, off))
+    use = ops.expand_dims(ops.logical_and(fits, ops.logical_not(ignored)), -1)
+    targets = ops.where(use, targets, ops.zeros_like(targets))
+    return targets, ops.logical_not(ignored), fits
+
+
+def _read_binary(y_true: Any, ignore_class: int | None, dtype: str) -> Any:
+    slack = _numerics.probability_slack(_numerics.standard_dtype(y_true))
+    target = ops.cast(_exact_ids(y_true), dtype)
+    counted = ops.logical_not(_is_ignored(target, ignore_class))
+    fits = ops.logical_not(_numerics.outside_unit_interval(target, slack))
+    use = ops.logical_and(fits, counted)
+    target = ops.where(use, target, ops.zeros_like(target))
+    return ops.stack([1.0 - target, target], axis=-1), counted, fits
+
+
+def _two_class_scores(scores: Any, from_logits: bool) -> Any:
+    other = ops.zeros_like(scores) if from_logits else 1.0 - scores
+    return ops.concatenate([other, scores], axis=-1)

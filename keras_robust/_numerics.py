@@ -1,0 +1,62 @@
+"""Stable elementwise functions of a log-probability, shared by the losses."""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+from keras.backend import standardize_dtype
+
+
+def one_minus_exp(u: Any) -> Any:
+    """Returns 1 - exp(u) for u <= 0, right in value and in every derivative.
+
+    -expm1(u) has the right value near 0, but autodiff forms its derivative as
+    result + 1, which for a hard label (u = -40) has no correct digit; 1 - exp(u) is
+    exact there.
+    """
+    return ops.where(u < -0.5, 1.0 - ops.exp(u), -ops.expm1(u))
+
+
+def log_add_constant(u: Any, log_constant: float) -> Any:
+    """Returns log(exp(u) + exp(log_constant)), right in value and derivative.
+
+    The larger term is factored out with `where` on both sides of the tie, not with
+    `abs`, whose derivative of 0 at the tie would give the wrong weight there. Keras's
+    `logaddexp` computes in float32 on PyTorch.
+    """
+    difference = u - log_constant
+    larger = difference >= 0
+    top = ops.where(larger, u, log_constant)
+    return top + ops.log1p(ops.exp(ops.where(larger, -difference, difference)))
+
+
+def log_of_probability(p: Any) -> Any:
+    """Returns log(p), finite in value and gradient at p = 0 and at p = 1.
+
+    Below the smallest normal number p counts as that number, with a gradient of 0;
+    above 1, where only rounding can have brought it, as 1.
+    """
+    tiny = float(np.finfo(standard_dtype(p)).tiny)
+    return ops.log(ops.where(p > 1.0, 1.0, ops.where(p < tiny, tiny, p)))
+
+
+def probability_slack(dtype: str) -> float:
+    """Returns by how much rounding in `dtype` may carry a probability past 0 or 1."""
+    return {"float16": 2e-3, "bfloat16": 1.6e-2}.get(dtype, 1e-5)
+
+
+def outside_unit_interval(p: Any, slack: float) -> Any:
+    """Returns where `p` is below 0 or above 1 by more than `slack`, or NaN."""
+    return ops.logical_not(ops.logical_and(p >= -slack, p <= 1.0 + slack))
+
+
+def standard_dtype(x: Any) -> str:
+    """Returns the name of a tensor's dtype, the same on every backend."""
+    return standardize_dtype(x.dtype)
+
+
+def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """Returns a + b as rounded, and the rounding error, exactly (Knuth 1969)."""
+    total = a + b
+    of_b = total - a
+    return total, (a - (total - of_b)) + (b - of_b)

@@ -1,0 +1,175 @@
+"""Predictions as NumPy arrays, checked: the way into every NumPy measure."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_robust import _checks
+from keras_robust._labels import TARGET_SUM_SLACK
+from keras_robust._numerics import probability_slack
+
+
+class Predictions(NamedTuple):
+    """Counted predictions, one row each.
+
+    Attributes:
+        prob: Float64 probabilities of shape `(N, K)`, K >= 2.
+        label: Class ids of shape `(N,)`, or float64 soft targets of shape `(N, K)`.
+        weight: Float64 weights of shape `(N,)`, all positive.
+        dtype: The dtype in which the probabilities were given, or computed.
+    """
+
+    prob: np.ndarray
+    label: np.ndarray
+    weight: np.ndarray
+    dtype: np.dtype
+
+
+def read_predictions(
+    owner: str,
+    y_true: Any,
+    y_prob: Any,
+    *,
+    from_logits: bool,
+    sample_weight: Any,
+    ignore_class: int | None,
+) -> Predictions:
+    """Checks predictions and flattens them to rows, ignored ones left out."""
+    from_logits = _checks.flag(owner, "from_logits", from_logits)
+    ignore_class = _checks.ignored_class(owner, ignore_class)
+    scores, y_true = (
+        _numeric(owner, "y_prob", y_prob),
+        _numeric(owner, "y_true", y_true),
+    )
+    if scores.ndim == 0:
+        raise _shape_error(owner, y_true, scores)
+    dtype = np.dtype("float64") if from_logits else _floating(scores.dtype)
+    positions, single = scores.shape[:-1], scores.shape[-1] == 1
+    if y_true.shape == (*positions, 1):
+        y_true = y_true[..., 0]
+    soft = y_true.shape == scores.shape and not single
+    if not soft and y_true.shape != positions:
+        raise _shape_error(owner, y_true, scores)
+    weight = _weights(owner, sample_weight, positions)
+    ignored = np.zeros(y_true.shape, bool)
+    if ignore_class is not None:
+        # Compared as floats or wide integers: an unsigned label is never -100.
+        ignored = y_true == ignore_class
+    keep = ~(ignored.all(axis=-1) if soft else ignored) & (weight > 0)
+    prob = _probabilities(owner, scores[keep], from_logits)
+    label = _labels(owner, y_true[keep], prob.shape[-1], single)
+    return Predictions(prob, label, weight[keep], dtype)
+
+
+def top_label(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each row's confidence and correctness, both of shape (N,)."""
+    prob, label = predictions.prob, predictions.label
+    top = prob.argmax(axis=-1)
+    rows = np.arange(len(top))
+    correct = (top == label) if label.ndim == 1 else label[rows, top]
+    return prob[rows, top], correct.astype("float64")
+
+
+def _numeric(owner: str, argument: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    # ml_dtypes.bfloat16, which has no NumPy kind of its own, converts to float32.
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise TypeError(
+            f"{owner}: `{argument}` must hold numbers. Received: an array of dtype "
+            f"{array.dtype}. Convert class names to integer ids first."
+        )
+    return array
+
+
+def _floating(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind not in "biu" else np.dtype("float64")
+
+
+def _shape_error(owner: str, y_true: np.ndarray, scores: np.ndarray) -> ValueError:
+    return _checks.invalid(
+        owner,
+        "y_true",
+        f"of shape {scores.shape[:-1]} (class ids) or {scores.shape} (soft targets)",
+        f"y_true.shape={y_true.shape}, y_prob.shape={scores.shape}",
+        "The last axis of `y_prob` holds the classes; a single sigmoid output needs "
+        "a last axis of 1.",
+    )
+
+
+def _weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
+    if sample_weight is None:
+        return np.ones(positions)
+    weight = _numeric(owner, "sample_weight", sample_weight).astype("float64")
+    if weight.shape == (*positions, 1):
+        weight = weight[..., 0]
+    if weight.shape != positions[: weight.ndim]:
+        raise _checks.invalid(
+            owner,
+            "sample_weight",
+            f"of shape {positions} or a leading part of it",
+            f"sample_weight.shape={weight.shape}",
+            "Pass one value per position or one per sample.",
+        )
+    if not (np.isfinite(weight) & (weight >= 0)).all():
+        raise _checks.invalid(
+            owner,
+            "sample_weight",
+            "finite and at least 0",
+            f"a minimum of {weight.min()}",
+            "Use 0 to leave a row out.",
+        )
+    return np.broadcast_to(
+        weight.reshape(weight.shape + (1,) * (len(positions) - weight.ndim)), positions
+    )
+
+
+def _probabilities(owner: str, scores: np.ndarray, from_logits: bool) -> np.ndarray:
+    slack = probability_slack(scores.dtype.name)
+    scores = scores.astype("float64")
+    if from_logits:
+        bad = np.isnan(scores) | np.isposinf(scores)
+    else:
+        bad = ~((scores >= -slack) & (scores <= 1 + slack))
+    if bad.any():
+        row = int(np.flatnonzero(bad.any(axis=-1))[0])
+        raise _checks.invalid(
+            owner,
+            "y_prob",
+            "free of NaN and infinity" if from_logits else "in [0, 1], with no NaN",
+            f"{int(bad.any(axis=-1).sum())} bad rows, the first counted row {row}: "
+            f"{scores[row].tolist()[:5]}",
+            "For logits pass from_logits=True; drop rows without a prediction.",
+        )
+    if scores.shape[-1] == 1:
+        other = np.zeros_like(scores) if from_logits else 1 - scores
+        scores = np.concatenate([other, scores], axis=-1)
+    if not from_logits:
+        return np.clip(scores, 0.0, 1.0)
+    odds = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return odds / odds.sum(axis=-1, keepdims=True)
+
+
+def _labels(
+    owner: str, y_true: np.ndarray, num_classes: int, single: bool
+) -> np.ndarray:
+    if single:
+        y_true = np.stack([1.0 - y_true, y_true], axis=-1)
+    if y_true.ndim == 1:
+        bad = ~((y_true >= 0) & (y_true < num_classes) & (y_true == np.floor(y_true)))
+        expected = f"whole class ids in [0, {num_classes})"
+        dtype = "int64"
+    else:
+        slack = probability_slack(y_true.dtype.name)
+        bad = ~((y_true >= -slack) & (y_true <= 1 + slack)).all(axis=-1)
+        bad |= np.abs(y_true.sum(axis=-1, dtype="float64") - 1) > TARGET_SUM_SLACK
+        expected = "distributions: in [0, 1], rows summing to 1"
+        dtype = "float64"
+    if bad.any():
+        raise _checks.invalid(
+            owner,
+            "y_true",
+            expected,
+            f"{int(bad.sum())} bad labels, the first {y_true[bad][0].tolist()}",
+            "Mark positions without a label with `ignore_class`.",
+        )
+    return y_true.astype(dtype)

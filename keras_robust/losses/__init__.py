@@ -1,0 +1,7 @@
+"""Losses for labels that are partly wrong."""
+
+from keras_robust.losses._gamma_ce import GammaCE
+from keras_robust.losses._gce import GCE
+from keras_robust.losses._sgce import SGCE
+
+__all__ = ["GCE", "SGCE", "GammaCE"]

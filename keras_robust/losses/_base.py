@@ -1,0 +1,148 @@
+"""What every loss shares: inputs, ignored labels, reduction, configuration."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_robust import _checks, _labels, _numerics
+
+
+class RobustLoss(keras.losses.Loss):
+    """Base of the losses: subclasses give the cost of a label by its log-probability.
+
+    A subclass implements `label_cost(log_p)`, elementwise, and extends `get_config`.
+    Everything is computed in float32, or in float64 if that is the loss's `dtype`.
+    """
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool,
+        ignore_class: int | None,
+        axis: int,
+        reduction: str | None,
+        name: str,
+        dtype: Any,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        owner = type(self).__name__
+        self.from_logits = _checks.flag(owner, "from_logits", from_logits)
+        self.ignore_class = _checks.ignored_class(owner, ignore_class)
+        fix = "Pass the axis of the classes, such as -1."
+        self.axis = _checks.integer(owner, "axis", axis, fix=fix)
+
+    def label_cost(self, log_p: Any) -> Any:
+        """Returns the cost of a label that the model gives log-probability `log_p`."""
+        raise NotImplementedError
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each position, before weights and reduction."""
+        losses, _, _ = self._position_losses(y_true, y_pred, None, None)
+        return ops.cast(losses, self.dtype)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Returns the reduced loss.
+
+        Keras's own `__call__` would cast the labels to the loss's dtype, in which
+        class 2049 is 2048 (float16), average in that dtype, and on PyTorch multiply
+        the caller's weights in place.
+        """
+        mask = _labels.keras_mask(y_pred)
+        losses, counted, weight = self._position_losses(
+            y_true, y_pred, sample_weight, mask
+        )
+        return ops.cast(self._reduce(losses, counted, weight), self.dtype)
+
+    def _position_losses(
+        self, y_true: Any, y_pred: Any, sample_weight: Any, mask: Any
+    ) -> tuple[Any, Any, Any]:
+        owner = type(self).__name__
+        dtype = "float64" if self.dtype == "float64" else "float32"
+        aligned = _labels.align(
+            owner,
+            y_true,
+            y_pred,
+            from_logits=self.from_logits,
+            ignore_class=self.ignore_class,
+            axis=self.axis,
+            dtype=dtype,
+        )
+        counted, weight = aligned.counted, None
+        if mask is not None:
+            seen = _labels.spread(owner, "mask", mask, counted, dtype)
+            counted = ops.logical_and(counted, seen != 0)
+        live = counted
+        if sample_weight is not None:
+            weight = _labels.spread(
+                owner, "sample_weight", sample_weight, counted, dtype
+            )
+            live = ops.logical_and(counted, weight != 0)
+        losses = self._costs(aligned, live)
+        if weight is not None:
+            losses = losses * ops.where(live, weight, ops.zeros_like(weight))
+        return losses, counted, weight
+
+    def _costs(self, aligned: _labels.Aligned, live: Any) -> Any:
+        # Dead positions are given harmless scores before anything is computed: a NaN
+        # that only the result leaves out would still reach the gradient, as 0 * NaN.
+        harmless = ops.full_like(aligned.scores, 0.0 if self.from_logits else 1.0)
+        scores = ops.where(ops.expand_dims(live, -1), aligned.scores, harmless)
+        if self.from_logits:
+            log_p = ops.log_softmax(scores, axis=-1)
+        else:
+            log_p = _numerics.log_of_probability(scores)
+        costs = self._cost_of_labels(log_p, aligned.labels, aligned.soft)
+        # By multiplication, so that the gradient of a broken label is NaN as well.
+        poison = ops.where(aligned.broken, float("nan"), 1.0)
+        return ops.where(
+            live, costs * ops.cast(poison, costs.dtype), ops.zeros_like(costs)
+        )
+
+    def _cost_of_labels(self, log_p: Any, labels: Any, soft: bool) -> Any:
+        if not soft:
+            taken = ops.take_along_axis(log_p, ops.expand_dims(labels, -1), axis=-1)
+            return self.label_cost(ops.squeeze(taken, axis=-1))
+        # A class without weight may have log-probability -inf, and 0 * inf is NaN.
+        log_p = ops.where(labels == 0, ops.zeros_like(log_p), log_p)
+        return ops.sum(labels * self.label_cost(log_p), axis=-1)
+
+    def _reduce(self, losses: Any, counted: Any, weight: Any) -> Any:
+        if self.reduction in (None, "none"):
+            return losses
+        total = ops.sum(losses)
+        if self.reduction == "sum":
+            return total
+        share = ops.cast(counted, losses.dtype)
+        if self.reduction == "mean_with_sample_weight" and weight is not None:
+            share = ops.where(counted, weight, ops.zeros_like(weight))
+        size = _sum_over_replicas(ops.sum(share))
+        empty = size == 0
+        return ops.where(
+            empty, ops.zeros_like(total), total / ops.where(empty, 1.0, size)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every constructor argument, in plain Python values."""
+        return {
+            "from_logits": self.from_logits,
+            "ignore_class": self.ignore_class,
+            "axis": self.axis,
+            "reduction": self.reduction,
+            "name": self.name,
+            "dtype": self.dtype,
+        }
+
+
+def _sum_over_replicas(size: Any) -> Any:
+    # Under tf.distribute, Keras adds up the replicas' gradients. Dividing each by the
+    # number of positions of all replicas makes that sum the global mean; a mean of
+    # replica means would be wrong where their numbers differ.
+    if keras.backend.backend() != "tensorflow":
+        return size
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return size
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, size)

@@ -1,0 +1,152 @@
+"""The gamma cross entropy from total variation distance."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_robust import _checks, _numerics
+from keras_robust.losses._base import RobustLoss
+
+
+@keras.saving.register_keras_serializable(package="keras_robust")
+class GammaCE(RobustLoss):
+    """Gamma cross entropy: the loss that undoes symmetric label noise.
+
+    Use it when labels are wrong at a roughly known rate `r`, evenly over the classes:
+    with `gamma = r / ((K - 1) * (1 - r))` (`noise.gamma_from_noise_rate`) its
+    minimiser is the *clean* label posterior, so the model is calibrated on clean
+    labels though it saw noisy ones. Far above that value the model becomes
+    over-confident. For language models trained from scratch, its paper takes
+    `gamma = 1e-7`.
+
+    The loss of a position is
+
+        -log(gamma + (1 - gamma) * p_y) / (1 - gamma)
+
+    where `p_y` is the probability that `y_pred` gives to the label `y_true`. Limits:
+    `gamma = 0` is cross entropy; `gamma = 1` is `1 - p_y` (the paper writes `-p_y`,
+    the same up to a constant). Its gradient is that of cross entropy times the weight
+    `w(p) = p / (gamma + (1 - gamma) * p)`. With the gate `b`, the weight is
+    `max(b, w(p_y))`: a label is never disbelieved below `b`. The gated value is the
+    integral of that gradient, continuous and monotone: the formula above for
+    `p_y >= p* = b * gamma / (1 - b * (1 - gamma))`, and `b * log(p* / p_y)` plus its
+    value at `p*` below. `b = 1` is cross entropy.
+
+    Soft targets `t` cost `sum_k t_k * cost(p_k)`.
+
+    Args:
+        gamma: Float in [0, 1]. Defaults to 0.1.
+        b: Float in [0, 1], the smallest weight of a label. Defaults to 0.
+        stop_gradient: If True, return `-max(b, w(p_y)) * log(p_y)` with the weight
+            taken as a constant, as the paper writes it. The gradient is the same, but
+            the value falls to 0 as `p_y` does, so it cannot be watched or compared.
+            Defaults to False.
+        from_logits: Whether `y_pred` holds logits. See `GCE`. Defaults to False.
+        ignore_class: Label of ignored positions, or None. See `GCE`. Defaults to -100.
+        axis: Axis of the classes in `y_pred`. Defaults to -1.
+        reduction: As in `keras.losses.Loss`. See `GCE`.
+        name: Name of the loss. Defaults to `"gamma_ce"`.
+        dtype: Dtype, or dtype policy, of the result. See `GCE`.
+
+    Call arguments:
+        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+          targets of the shape of `y_pred`.
+        - y_pred: Logits or probabilities of shape `(..., K)` along `axis`; `K = 1`
+          means a single sigmoid output.
+        - sample_weight: Optional: a scalar, one weight per position, or one per
+          sample.
+
+    Returns:
+        A scalar of the loss's dtype, or a tensor of shape `(...)` for
+        `reduction="none"`; NaN for broken labels or probabilities, as in `GCE`.
+
+    Raises:
+        ValueError: If an argument is outside its range, or shapes do not fit.
+        TypeError: If an argument is of the wrong type.
+
+    Examples:
+        >>> from keras_robust import GammaCE
+        >>> loss = GammaCE(gamma=0.1, from_logits=True)
+        >>> round(float(loss([0, 2], [[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])), 4)
+        0.6273
+
+    Reference:
+        Ji et al., "Tailoring Language Generation Models under Total Variation
+        Distance", ICLR 2023; the note by Su, "A Simple Solution to Mitigate
+        Overconfidence in Cross-Entropy", for the forms without and with the gate.
+    """
+
+    def __init__(
+        self,
+        gamma: float = 0.1,
+        b: float = 0.0,
+        *,
+        stop_gradient: bool = False,
+        from_logits: bool = False,
+        ignore_class: int | None = -100,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "gamma_ce",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        fix = "For gamma = 0 the loss is cross entropy, for gamma = 1 it is 1 - p."
+        self.gamma = _checks.fraction("GammaCE", "gamma", gamma, fix=fix)
+        fix = "b = 0 is no gate, b = 1 is cross entropy."
+        self.b = _checks.fraction("GammaCE", "b", b, fix=fix)
+        self.stop_gradient = _checks.flag("GammaCE", "stop_gradient", stop_gradient)
+
+    def label_cost(self, log_p: Any) -> Any:
+        """Returns the cost of a label, gated or not."""
+        if self.stop_gradient:
+            return -ops.stop_gradient(self._weight(log_p)) * log_p
+        if self.b == 0.0 or self.gamma == 0.0:
+            return self._ungated(log_p)
+        gate = self._log_gate()
+        above = ops.maximum(log_p, gate)
+        return self._ungated(above) + self.b * (above - log_p)
+
+    def _ungated(self, log_p: Any) -> Any:
+        gamma = self.gamma
+        if gamma == 0.0:
+            return -log_p
+        if gamma == 1.0:
+            return _numerics.one_minus_exp(log_p)
+        # Near p = 1 and near gamma = 1 the argument of the logarithm is close to 1:
+        # log1p of its distance; elsewhere that distance would cancel.
+        missing = (1.0 - gamma) * _numerics.one_minus_exp(log_p)
+        near = missing < 0.5
+        close = ops.log1p(-ops.where(near, missing, ops.zeros_like(missing)))
+        far = _numerics.log_add_constant(log_p + math.log1p(-gamma), math.log(gamma))
+        return ops.where(near, close, far) / (gamma - 1.0)
+
+    def _log_gate(self) -> float:
+        odds = math.log(self.b) + math.log(self.gamma)
+        if self.b == 1.0:
+            return 0.0
+        return odds - math.log1p(-self.b * (1.0 - self.gamma))
+
+    def _weight(self, log_p: Any) -> Any:
+        if self.gamma == 0.0:
+            return ops.ones_like(log_p)
+        # gamma / p as one exponential: it may overflow, and the weight is then 0.
+        inverse = (1.0 - self.gamma) + ops.exp(math.log(self.gamma) - log_p)
+        return ops.maximum(1.0 / inverse, self.b)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every constructor argument, in plain Python values."""
+        return {
+            "gamma": self.gamma,
+            "b": self.b,
+            "stop_gradient": self.stop_gradient,
+            **super().get_config(),
+        }

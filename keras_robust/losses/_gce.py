@@ -1,0 +1,123 @@
+"""Generalized cross entropy."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_robust import _checks, _numerics
+from keras_robust.losses._base import RobustLoss
+
+# Below this, GCE and cross entropy agree to the last digit of float64 for losses up to
+# 1e4 (they differ by a factor 1 + q * log(p) / 2), and q * log(p) might underflow.
+NEGLIGIBLE_Q = 1e-20
+
+
+def box_cox_cost(log_p: Any, q: float) -> Any:
+    """Returns (1 - p^q) / q, or -log p at q = 0 (the negated Box-Cox transform)."""
+    if q < NEGLIGIBLE_Q:
+        return -log_p
+    return _numerics.one_minus_exp(q * log_p) / q
+
+
+def checked_q(owner: str, q: Any) -> float:
+    """Returns `q` as a float in [0, 1]."""
+    fix = "For q = 0 the loss is cross entropy, for q = 1 it is 1 - p."
+    return _checks.fraction(owner, "q", q, fix=fix)
+
+
+@keras.saving.register_keras_serializable(package="keras_robust")
+class GCE(RobustLoss):
+    """Generalized cross entropy: cross entropy that gives up on labels it disbelieves.
+
+    Use it when an unknown part of the training labels is wrong. It weighs a label by
+    `p_y**q`, so labels that the model finds impossible hardly move it. On clean labels
+    plain cross entropy learns faster and is better calibrated. From scratch, a large
+    `q` may not start to learn: train some epochs with `q=0` first, or choose a
+    smaller one.
+
+    The loss of a position is
+
+        (1 - p_y**q) / q = -expm1(q * log(p_y)) / q
+
+    where `p_y` is the probability that `y_pred` gives to the label `y_true`. Limits:
+    `q = 0` is cross entropy, `-log(p_y)`; `q = 1` is `1 - p_y`, half the L1 distance
+    ("MAE", "unhinged"). Its minimiser for a label posterior π is
+    `p_k ∝ π_k**(1 / (1 - q))`.
+
+    Soft targets `t` cost `sum_k t_k * (1 - p_k**q) / q`.
+
+    Args:
+        q: Float in [0, 1], how much to disbelieve. Defaults to 0.7.
+        from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities,
+            which are not renormalised. Logits are more exact. Defaults to False.
+        ignore_class: Integer label of positions that cost 0, get no gradient (even
+            where their predictions are NaN) and do not count in the mean; a soft
+            target is ignored where all its entries equal it. None ignores nothing.
+            Defaults to -100.
+        axis: Axis of the classes in `y_pred`. Defaults to -1.
+        reduction: As in `keras.losses.Loss`: `"sum_over_batch_size"` (the mean over
+            counted positions), `"mean"` (the same), `"sum"`,
+            `"mean_with_sample_weight"`, or `"none"`/None.
+        name: Name of the loss. Defaults to `"gce"`.
+        dtype: Dtype, or dtype policy, of the result. The computation is in float32,
+            or in float64 for `"float64"`, and labels stay exact whatever the dtype.
+            Defaults to None, which means `keras.config.floatx()`.
+
+    Call arguments:
+        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+          targets of the shape of `y_pred`. Floats that hold integers are accepted.
+        - y_pred: Logits or probabilities of shape `(..., K)` along `axis`. `K = 1`
+          means a single sigmoid output, the probability or logit of class 1.
+        - sample_weight: Optional: a scalar, one weight per position, or one per
+          sample. A weight of 0 removes a position's cost and gradient.
+
+    Returns:
+        A scalar of the loss's dtype, or a tensor of shape `(...)` for
+        `reduction="none"`. A label outside [0, K) that is not ignored, a soft target
+        that is no distribution, or a probability outside [0, 1] gives NaN. If nothing
+        counts, 0.
+
+    Raises:
+        ValueError: If an argument is outside its range, or shapes do not fit.
+        TypeError: If an argument is of the wrong type.
+
+    Examples:
+        >>> from keras_robust import GCE
+        >>> loss = GCE(q=0.5, from_logits=True)
+        >>> round(float(loss([0, 2], [[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])), 4)
+        0.5355
+
+    Reference:
+        Zhang and Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural
+        Networks with Noisy Labels", NeurIPS 2018, eq. 6.
+    """
+
+    def __init__(
+        self,
+        q: float = 0.7,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = -100,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "gce",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        self.q = checked_q("GCE", q)
+
+    def label_cost(self, log_p: Any) -> Any:
+        """Returns (1 - p^q) / q."""
+        return box_cox_cost(log_p, self.q)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every constructor argument, in plain Python values."""
+        return {"q": self.q, **super().get_config()}

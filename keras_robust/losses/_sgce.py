@@ -1,0 +1,112 @@
+"""Smooth generalized cross entropy."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_robust import _checks
+from keras_robust.losses._base import RobustLoss
+from keras_robust.losses._gce import box_cox_cost, checked_q
+
+
+@keras.saving.register_keras_serializable(package="keras_robust")
+class SGCE(RobustLoss):
+    """Smooth generalized cross entropy: GCE with label smoothing inside.
+
+    Use it as `GCE`, when the model should also stay less sure of every class. The
+    smoothing acts as that much more symmetric label noise, so it lowers confidence:
+    good where GCE is over-confident, bad where it is not. For a model that will teach
+    another by distillation, prefer `GCE`.
+
+    The loss of a position is
+
+        sum_k w_k * (1 - p_k**q) / q,   w_y = 1 - s,   w_k = s / (K - 1) for k != y
+
+    where `p_k` are the probabilities in `y_pred`, `y` is the label in `y_true`, `s` is
+    `smoothing` and `K` the number of classes. Limits: `s = 0` is `GCE(q)`; `q = 0` is
+    cross entropy with those soft targets, which is Keras's `label_smoothing` of
+    `s * K / (K - 1)`. Soft targets `t` are smoothed to
+    `(1 - s) * t_k + s * (1 - t_k) / (K - 1)`.
+
+    Args:
+        q: Float in [0, 1], how much to disbelieve; see `GCE`. Defaults to 0.5.
+        smoothing: Float in [0, 1), the part of a label's weight that is spread over
+            the K - 1 other classes. Defaults to 0.1.
+        from_logits: Whether `y_pred` holds logits. See `GCE`. Defaults to False.
+        ignore_class: Label of ignored positions, or None. See `GCE`. Defaults to -100.
+        axis: Axis of the classes in `y_pred`. Defaults to -1.
+        reduction: As in `keras.losses.Loss`. See `GCE`.
+        name: Name of the loss. Defaults to `"sgce"`.
+        dtype: Dtype, or dtype policy, of the result. See `GCE`.
+
+    Call arguments:
+        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+          targets of the shape of `y_pred`.
+        - y_pred: Logits or probabilities of shape `(..., K)` along `axis`; `K = 1`
+          means a single sigmoid output.
+        - sample_weight: Optional: a scalar, one weight per position, or one per
+          sample.
+
+    Returns:
+        A scalar of the loss's dtype, or a tensor of shape `(...)` for
+        `reduction="none"`; NaN for broken labels or probabilities, as in `GCE`.
+
+    Raises:
+        ValueError: If an argument is outside its range, or shapes do not fit.
+        TypeError: If an argument is of the wrong type.
+
+    Examples:
+        >>> from keras_robust import SGCE
+        >>> loss = SGCE(q=0.6, smoothing=0.1, from_logits=True)
+        >>> round(float(loss([0, 2], [[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])), 4)
+        0.5643
+
+    Reference:
+        Dimachkie, "Cross-Entropy is All You Need... Or is it?", 2023. Its listing
+        averages over N * K instead of N, and jumps at q = 0 to smoothing mixed as
+        s / K; here both follow the formula.
+    """
+
+    def __init__(
+        self,
+        q: float = 0.5,
+        smoothing: float = 0.1,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = -100,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "sgce",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        self.q = checked_q("SGCE", q)
+        fix = "For smoothing = 0 the loss is GCE."
+        self.smoothing = _checks.fraction(
+            "SGCE", "smoothing", smoothing, fix=fix, include_one=False
+        )
+
+    def label_cost(self, log_p: Any) -> Any:
+        """Returns (1 - p^q) / q."""
+        return box_cox_cost(log_p, self.q)
+
+    def _cost_of_labels(self, log_p: Any, labels: Any, soft: bool) -> Any:
+        of_label = super()._cost_of_labels(log_p, labels, soft)
+        if self.smoothing == 0.0:
+            return of_label
+        # Every class gets s / (K - 1), the label the rest: no N x K matrix of weights.
+        spread = self.smoothing / (log_p.shape[-1] - 1)
+        of_all = ops.sum(self.label_cost(log_p), axis=-1)
+        return (1.0 - self.smoothing - spread) * of_label + spread * of_all
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every constructor argument, in plain Python values."""
+        return {"q": self.q, "smoothing": self.smoothing, **super().get_config()}

@@ -1,0 +1,91 @@
+"""Expected calibration error, streamed."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_robust.metrics._base import BinnedMetric
+
+
+@keras.saving.register_keras_serializable(package="keras_robust")
+class ExpectedCalibrationError(BinnedMetric):
+    """Expected calibration error (ECE): how far confidence is from accuracy, on average.
+
+    Use it in `compile(metrics=[...])`, or on its own over batches; read it beside the
+    accuracy, because a useless model can have an ECE of 0. On few rows it is biased
+    upwards.
+
+    Each prediction falls into one of `num_bins` bins of equal width by its confidence,
+    the largest probability in `y_pred`. With `n_b` of the `n` predictions in bin `b`,
+    their mean confidence `conf_b` and accuracy `acc_b` against `y_true`,
+
+        ECE = sum_b (n_b / n) * |acc_b - conf_b|
+
+    Bins are left-closed, the last one closed; their edges are k/num_bins, rounded once
+    to the dtype of `y_pred`. Counts are exact and sums right to 1e-6 at any number of
+    rows; the state is sums, so that those of replicas merge by addition.
+
+    Args:
+        num_bins: Number of bins. Defaults to 15.
+        from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities.
+            Never guessed from the values. Defaults to False.
+        ignore_class: Integer label of positions to leave out; a soft target is left
+            out where all its entries equal it. None leaves out nothing. Defaults to
+            -100.
+        name: Name of the metric. Defaults to `"ece"`.
+        dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
+
+    Call arguments:
+        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+          targets of the shape of `y_pred`. A soft target counts as correct by the
+          probability that it gives to the predicted class.
+        - y_pred: Probabilities or logits of shape `(..., K)`; `K = 1` means a single
+          sigmoid output. Of equal probabilities, the first class is predicted.
+        - sample_weight: Optional: a scalar, one weight per position, or one per
+          sample. Weight 2 equals the row twice, weight 0 leaves it out. Keras passes
+          weights to metrics given as `weighted_metrics` only.
+
+    Returns:
+        A scalar in [0, 1]; 0 if nothing was seen; NaN if a counted prediction was NaN,
+        a probability outside [0, 1], or a label no class.
+
+    Raises:
+        ValueError: If an argument is outside its range, or shapes do not fit.
+        TypeError: If an argument is of the wrong type.
+
+    Examples:
+        >>> from keras_robust import ExpectedCalibrationError
+        >>> ece = ExpectedCalibrationError(num_bins=10)
+        >>> ece.update_state([0, 1], [[0.9, 0.1], [0.8, 0.2]])
+        >>> round(float(ece.result()), 4)
+        0.45
+        >>> ece.bin_statistics().count.tolist()
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
+
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3.
+    """
+
+    def __init__(
+        self,
+        num_bins: int = 15,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = -100,
+        name: str = "ece",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            num_bins,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            name=name,
+            dtype=dtype,
+        )
+
+    def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
+        """Returns the sum of the bins' gaps over the sum of their counts."""
+        total = ops.sum(count)
+        gaps = ops.sum(ops.abs(correct - confidence))
+        return gaps / ops.where(total == 0, ops.ones_like(total), total)

@@ -1,0 +1,88 @@
+"""Maximum calibration error, streamed."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_robust.calibration._bins import checked_min_count
+from keras_robust.metrics._base import BinnedMetric
+
+
+@keras.saving.register_keras_serializable(package="keras_robust")
+class MaximumCalibrationError(BinnedMetric):
+    """Maximum calibration error (MCE): the largest gap of any bin.
+
+    Use it where the worst case counts. Without `min_count` it is ruled by bins of a
+    few rows: one prediction of confidence 0.5 that is right makes it 0.5.
+
+    With the bins of `ExpectedCalibrationError`,
+
+        MCE = max_b |acc_b - conf_b|   over bins b with n_b > 0 and n_b >= min_count
+
+    Args:
+        num_bins: Number of bins. Defaults to 15.
+        min_count: Leave out bins whose count (sum of weights) is smaller. Defaults to
+            0; empty bins never take part.
+        from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities.
+            Defaults to False.
+        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        name: Name of the metric. Defaults to `"mce"`.
+        dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
+
+    Call arguments:
+        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+          targets of the shape of `y_pred`.
+        - y_pred: Probabilities or logits of shape `(..., K)`; `K = 1` means a single
+          sigmoid output.
+        - sample_weight: Optional: a scalar, one weight per position, or one per
+          sample.
+
+    Returns:
+        A scalar in [0, 1]; 0 if no bin takes part; NaN as in
+        `ExpectedCalibrationError`.
+
+    Raises:
+        ValueError: If an argument is outside its range, or shapes do not fit.
+        TypeError: If an argument is of the wrong type.
+
+    Examples:
+        >>> from keras_robust import MaximumCalibrationError
+        >>> mce = MaximumCalibrationError(num_bins=10)
+        >>> mce.update_state([0, 1], [[0.9, 0.1], [0.8, 0.2]])
+        >>> round(float(mce.result()), 4)
+        0.8
+
+    Reference:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 5.
+    """
+
+    def __init__(
+        self,
+        num_bins: int = 15,
+        min_count: float = 0,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = -100,
+        name: str = "mce",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            num_bins,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            name=name,
+            dtype=dtype,
+        )
+        self.min_count = checked_min_count("MaximumCalibrationError", min_count)
+
+    def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
+        """Returns the largest gap of the bins that take part."""
+        used = ops.logical_and(count > 0, count >= self.min_count)
+        size = ops.where(used, count, ops.ones_like(count))
+        gaps = ops.abs(correct - confidence) / size
+        return ops.max(ops.where(used, gaps, ops.zeros_like(gaps)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every constructor argument, in plain Python values."""
+        return {"min_count": self.min_count, **super().get_config()}

@@ -1,0 +1,118 @@
+"""Sums in bins that stay exact at any number of rows, on every backend.
+
+Where the backend has float64, the state is plain float64 sums. JAX has none by default,
+and float32 sums go wrong early: a count stops at 2^24. There each sum is three float32
+numbers, `carry + sum + compensation`: two-sum arithmetic (Knuth) keeps every rounding
+error, and whole multiples of 4096 move to the carry, so that the states of replicas,
+added elementwise, still give exact counts up to 2^36.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_robust._numerics import two_sum
+
+_CARRY_UNIT = 4096.0
+# Rows added up one after another in float32, before two-sum takes over.
+_ROWS_PER_LANE = 64
+
+QUANTITIES = ("count", "confidence", "correct")
+
+
+def accumulation_dtype() -> str:
+    """Returns float64 where this backend can hold it, else float32."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return "float64" if jax.config.jax_enable_x64 else "float32"
+    try:
+        ops.zeros((), dtype="float64")
+    except TypeError:  # PyTorch on Apple's MPS
+        return "float32"
+    return "float64"
+
+
+def add_sum_variables(metric: keras.metrics.Metric, num_bins: int) -> list[Any]:
+    """Adds the state to a metric: rows of QUANTITIES, columns of bins."""
+    dtype = accumulation_dtype()
+    names = ["sums"] if dtype == "float64" else ["sums", "compensation", "carry"]
+    return [
+        metric.add_variable(
+            shape=(len(QUANTITIES), num_bins),
+            initializer="zeros",
+            dtype=dtype,
+            aggregation="sum",
+            name=name,
+        )
+        for name in names
+    ]
+
+
+def add_to_sums(
+    state: list[Any], weight: Any, confidence: Any, correct: Any, index: Any
+) -> None:
+    """Adds one batch of rows, all of shape `(N,)`, to the state."""
+    num_bins = state[0].shape[-1]
+    if len(state) == 1:
+        columns = [weight, weight * confidence, weight * correct]
+        rows = ops.cast(ops.stack(columns, axis=-1), state[0].dtype)
+        added = _scatter_add(rows, index, num_bins)
+        state[0].assign(state[0] + ops.transpose(added))
+        return
+    high, low = _sum_in_lanes(weight, confidence, correct, index, num_bins)
+    total, error = two_sum(ops.convert_to_tensor(state[0]), high)
+    moved = ops.floor(total / _CARRY_UNIT) * _CARRY_UNIT
+    carry, left_over = two_sum(ops.convert_to_tensor(state[2]), moved)
+    state[0].assign((total - moved) + left_over)
+    state[1].assign(state[1] + (error + low))
+    state[2].assign(carry)
+
+
+def current_sums(state: list[Any]) -> Any:
+    """Returns the sums as one tensor of shape `(3, num_bins)`."""
+    if len(state) == 1:
+        return ops.convert_to_tensor(state[0])
+    return state[2] + (state[0] + state[1])
+
+
+def exact_sums(state: list[Any]) -> Any:
+    """Returns the sums as a float64 NumPy array, with every limb kept."""
+    return sum(ops.convert_to_numpy(limb).astype("float64") for limb in state)
+
+
+def _scatter_add(rows: Any, place: Any, num_places: int) -> Any:
+    if keras.backend.backend() != "torch":
+        return ops.segment_sum(rows, place, num_segments=num_places)
+    # On PyTorch, Keras's `segment_sum` adds up float64 in float32, and its `scatter`
+    # takes a hundred times as long where many rows share a place.
+    sums = ops.zeros((num_places, rows.shape[-1]), dtype=rows.dtype)
+    return sums.index_add(0, place, rows)
+
+
+def _sum_in_lanes(
+    weight: Any, confidence: Any, correct: Any, index: Any, num_bins: int
+) -> tuple[Any, Any]:
+    # Few rows per float32 sum, then pairs of sums with their rounding errors. What is
+    # summed is the distance to the middle of the bin: it is small, so its errors are.
+    middle = (ops.cast(ops.arange(num_bins), "float32") + 0.5) / num_bins
+    offset = confidence - ops.take(middle, index)
+    rows = ops.stack([weight, weight * offset, weight * correct], axis=-1)
+    num_rows, lanes = weight.shape[0], 1
+    while lanes * _ROWS_PER_LANE < num_rows:
+        lanes *= 2
+    lane = ops.arange(num_rows, dtype="int32") % lanes
+    place = lane * num_bins + ops.cast(index, "int32")
+    sums = _scatter_add(rows, place, lanes * num_bins)
+    high = ops.reshape(sums, (lanes, num_bins, len(QUANTITIES)))
+    low = ops.zeros_like(high)
+    while lanes > 1:
+        lanes //= 2
+        high, error = two_sum(high[:lanes], high[lanes:])
+        low = low[:lanes] + low[lanes:] + error
+    high, low = ops.transpose(high[0]), ops.transpose(low[0])
+    # Back from distances to confidences: add count * middle.
+    shift = ops.stack([ops.zeros_like(middle), middle, ops.zeros_like(middle)])
+    high, error = two_sum(high, shift * high[:1])
+    return high, low + error + shift * low[:1]

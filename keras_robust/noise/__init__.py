@@ -1,0 +1,19 @@
+"""Label noise as transition matrices and as annotators' errors."""
+
+from keras_robust.noise._flip import flip_labels
+from keras_robust.noise._matrices import (
+    gamma_from_noise_rate,
+    pair_matrix,
+    symmetric_matrix,
+)
+from keras_robust.noise._noisy_labels import NoisyLabels
+from keras_robust.noise._spans import corrupt_spans
+
+__all__ = [
+    "NoisyLabels",
+    "corrupt_spans",
+    "flip_labels",
+    "gamma_from_noise_rate",
+    "pair_matrix",
+    "symmetric_matrix",
+]
