@@ -26,7 +26,8 @@ def log_add_constant(u: Any, log_constant: float) -> Any:
     """
     difference = u - log_constant
     larger = difference >= 0
-    top = ops.where(larger, u, log_constant)
+    # A tensor: on PyTorch, `where` rounds a Python number to float32.
+    top = ops.where(larger, u, ops.full_like(u, log_constant))
     return top + ops.log1p(ops.exp(ops.where(larger, -difference, difference)))
 
 
@@ -36,8 +37,8 @@ def log_of_probability(p: Any) -> Any:
     Below the smallest normal number p counts as that number, with a gradient of 0;
     above 1, where only rounding can have brought it, as 1.
     """
-    tiny = float(np.finfo(standard_dtype(p)).tiny)
-    return ops.log(ops.where(p > 1.0, 1.0, ops.where(p < tiny, tiny, p)))
+    tiny = ops.full_like(p, float(np.finfo(standard_dtype(p)).tiny))
+    return ops.log(ops.where(p > 1.0, ops.ones_like(p), ops.where(p < tiny, tiny, p)))
 
 
 def probability_slack(dtype: str) -> float:

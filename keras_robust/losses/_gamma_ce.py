@@ -111,8 +111,9 @@ class GammaCE(RobustLoss):
             return -ops.stop_gradient(self._weight(log_p)) * log_p
         if self.b == 0.0 or self.gamma == 0.0:
             return self._ungated(log_p)
-        gate = self._log_gate()
-        above = ops.maximum(log_p, gate)
+        gate = ops.full_like(log_p, self._log_gate())
+        # Not `ops.maximum`, which is float32 on PyTorch even for float64.
+        above = ops.where(log_p < gate, gate, log_p)
         return self._ungated(above) + self.b * (above - log_p)
 
     def _ungated(self, log_p: Any) -> Any:
@@ -140,7 +141,8 @@ class GammaCE(RobustLoss):
             return ops.ones_like(log_p)
         # gamma / p as one exponential: it may overflow, and the weight is then 0.
         inverse = (1.0 - self.gamma) + ops.exp(math.log(self.gamma) - log_p)
-        return ops.maximum(1.0 / inverse, self.b)
+        weight = 1.0 / inverse
+        return ops.where(weight < self.b, ops.full_like(weight, self.b), weight)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_robust import _checks, _numerics
 from keras_robust.losses._base import RobustLoss

@@ -10,7 +10,7 @@ from keras_robust.metrics._base import BinnedMetric
 
 @keras.saving.register_keras_serializable(package="keras_robust")
 class ExpectedCalibrationError(BinnedMetric):
-    """Expected calibration error (ECE): how far confidence is from accuracy, on average.
+    """Expected calibration error (ECE): mean distance of confidence from accuracy.
 
     Use it in `compile(metrics=[...])`, or on its own over batches; read it beside the
     accuracy, because a useless model can have an ECE of 0. On few rows it is biased

@@ -46,7 +46,7 @@ def symmetric_matrix(
 
 
 def pair_matrix(num_classes: int, rate: float) -> np.ndarray:
-    """Returns the matrix of pair noise: class i turns into class i + 1, the last into 0.
+    """Returns the matrix of pair noise: class i becomes class i + 1, the last one 0.
 
     Args:
         num_classes: Number of classes K, at least 2.

@@ -1,0 +1,50 @@
+"""What the three backends do differently, for tests."""
+
+import keras
+import numpy as np
+
+BACKEND = keras.backend.backend()
+
+
+def to_numpy(x):
+    return keras.ops.convert_to_numpy(keras.ops.cast(x, "float64" if wide(x) else "float32"))
+
+
+def wide(x):
+    return keras.backend.standardize_dtype(x.dtype) == "float64"
+
+
+def value_and_grad(function, x, dtype="float32"):
+    """Returns function(x), a scalar, and its gradient, as NumPy arrays."""
+    x = keras.ops.convert_to_tensor(x, dtype=dtype)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        grad = tape.gradient(value, x)
+    elif BACKEND == "jax":
+        import jax
+
+        value, grad = jax.value_and_grad(function)(x)
+    else:
+        x = x.detach().clone().requires_grad_(True)
+        value = function(x)
+        value.backward()
+        value, grad = value.detach(), x.grad
+    return to_numpy(value), to_numpy(grad)
+
+
+def with_mask(y_pred, mask):
+    """Returns predictions that carry a Keras mask, as a masking layer's output does."""
+    from keras.src.backend import set_keras_mask
+
+    y_pred = keras.ops.convert_to_tensor(y_pred)
+    set_keras_mask(y_pred, keras.ops.convert_to_tensor(np.asarray(mask, bool)))
+    return y_pred
+
+
+def jit_modes():
+    """The values of `jit_compile` that this backend knows."""
+    return {"tensorflow": [True, False], "jax": [True, False], "torch": [False]}[BACKEND]
