@@ -52,9 +52,9 @@ def align(
     y_true = _drop_label_axis(owner, y_true, y_pred, axis)
     soft = len(y_true.shape) == len(y_pred.shape)
     slack = _numerics.probability_slack(_numerics.standard_dtype(y_pred))
-    scores = ops.cast(ops.moveaxis(y_pred, axis, -1), dtype)
+    scores = ops.cast(_classes_last(y_pred, axis), dtype)
     if soft:
-        y_true = ops.moveaxis(y_true, axis, -1)
+        y_true = _classes_last(y_true, axis)
     if y_pred.shape[axis] == 1:
         labels, counted, fits = _read_binary(y_true, ignore_class, dtype)
         scores = _two_class_scores(scores, from_logits)
@@ -63,9 +63,8 @@ def align(
         labels, counted, fits = _read_soft(y_true, ignore_class, dtype)
     else:
         labels, counted, fits = _read_ids(y_true, ignore_class, scores.shape[-1])
-    # A no-op when the static shapes are known; where they are not, the wrong size
-    # fails here instead of broadcasting.
-    labels = ops.reshape(labels, ops.shape(scores) if soft else ops.shape(scores)[:-1])
+    if None in (*labels.shape, *scores.shape):
+        fits = ops.logical_and(fits, _same_size(labels, scores))
     broken = ops.logical_not(fits)
     if not from_logits:
         outside = _numerics.outside_unit_interval(scores, slack)
@@ -145,7 +144,8 @@ def _class_axis(owner: str, y_pred: Any, axis: int) -> int:
 def _drop_label_axis(owner: str, y_true: Any, y_pred: Any, axis: int) -> Any:
     true, pred = tuple(y_true.shape), tuple(y_pred.shape)
     positions = pred[:axis] + pred[axis + 1 :]
-    if len(true) == len(pred) and (true[axis] == 1 or pred[axis] == 1):
+    single = len(true) == len(pred) and pred[axis] == 1 and true[axis] is None
+    if single or (len(true) == len(pred) and true[axis] == 1):
         y_true = ops.squeeze(y_true, axis=axis)
         true = true[:axis] + true[axis + 1 :]
     wanted = positions if len(true) == len(positions) else pred
@@ -159,6 +159,17 @@ def _drop_label_axis(owner: str, y_true: Any, y_pred: Any, axis: int) -> Any:
             "Reshape the labels to match the predictions, or set `axis`.",
         )
     return y_true
+
+
+def _classes_last(x: Any, axis: int) -> Any:
+    return x if axis == len(x.shape) - 1 else ops.moveaxis(x, axis, -1)
+
+
+def _same_size(labels: Any, scores: Any) -> Any:
+    # Dimensions that tracing did not know: a wrong one that happens to broadcast
+    # (labels of one row for a batch) must not give a number.
+    pairs = zip(ops.shape(labels), ops.shape(scores))
+    return ops.all(ops.stack([ops.equal(a, b) for a, b in pairs]))
 
 
 def _is_ignored(y_true: Any, ignore_class: int | None) -> Any:

@@ -35,3 +35,11 @@ def float64():
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", before)
+
+
+# Files that concern one backend run on that backend only.
+collect_ignore_glob = [
+    f"*_{name}.py"
+    for name in ("tensorflow", "jax", "torch")
+    if name != keras.backend.backend()
+]

@@ -1,0 +1,594 @@
+"""What every loss promises, whatever its formula.
+
+Runs over `losses.__all__` with each loss's defaults, so a new loss is held to all of it
+by existing; EXTRA adds settings with a path of their own.
+"""
+
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+from backend import BACKEND, to_numpy, value_and_grad, with_mask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_robust import losses
+
+EXTRA = {
+    "GCE": [{"q": 0.0}, {"q": 1.0}],
+    "SGCE": [{"q": 0.0, "smoothing": 0.2}, {"q": 1.0}, {"smoothing": 0.0}],
+    "GammaCE": [
+        {"gamma": 0.0},
+        {"gamma": 1.0},
+        {"b": 0.3},
+        {"b": 0.3, "stop_gradient": True},
+    ],
+}
+CASES = [
+    pytest.param(getattr(losses, name), kwargs, id=f"{name}-{kwargs}")
+    for name in losses.__all__
+    for kwargs in [{}, *EXTRA.get(name, [])]
+]
+every_loss = pytest.mark.parametrize(("cls", "kwargs"), CASES)
+every_class = pytest.mark.parametrize("cls", [getattr(losses, n) for n in losses.__all__])
+
+K = 5
+RNG = np.random.default_rng(3)
+LOGITS = RNG.normal(scale=2, size=(12, K)).astype("float32")
+LABELS = RNG.integers(0, K, 12)
+EYE = np.eye(K, dtype="float32")
+
+
+def softmax(z):
+    odds = np.exp(z - z.max(-1, keepdims=True))
+    return odds / odds.sum(-1, keepdims=True)
+
+
+def values(loss, y_true, y_pred, **kwargs):
+    """Per-position losses as NumPy."""
+    config = {**loss.get_config(), "reduction": "none"}
+    return to_numpy(type(loss).from_config(config)(y_true, y_pred, **kwargs))
+
+
+def close(actual, expected, rtol=1e-5, atol=1e-6):
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)
+
+
+# --- Shapes -------------------------------------------------------------------------
+
+
+@every_loss
+def test_class_ids_one_hot_and_trailing_ones_agree(cls, kwargs):
+    loss = cls(**kwargs, from_logits=True)
+    flat = values(loss, LABELS, LOGITS)
+    assert flat.shape == (12,)
+    assert (flat > 1e-4).any()  # a loss of zeros would agree with itself
+    close(values(loss, LABELS[:, None], LOGITS), flat)
+    close(values(loss, EYE[LABELS], LOGITS), flat)
+    close(values(loss, LABELS.astype("float32"), LOGITS), flat)
+    close(values(loss, LABELS.astype("uint8"), LOGITS), flat)
+    close(values(loss, LABELS.tolist(), LOGITS.tolist()), flat)
+
+
+@every_loss
+def test_leading_dimensions_only_arrange_the_positions(cls, kwargs):
+    loss = cls(**kwargs, from_logits=True)
+    flat = values(loss, LABELS, LOGITS)
+    z, y = LOGITS.reshape(3, 4, K), LABELS.reshape(3, 4)
+    close(values(loss, y, z), flat.reshape(3, 4))
+    close(values(loss, y[..., None], z), flat.reshape(3, 4))
+    close(values(loss, EYE[y], z), flat.reshape(3, 4))
+    close(values(loss, y.reshape(3, 2, 2), z.reshape(3, 2, 2, K)), flat.reshape(3, 2, 2))
+    close(values(loss, np.array(LABELS[0]), LOGITS[0]), flat[0])
+    close(values(loss, LABELS[:0], LOGITS[:0]), flat[:0])
+
+
+@every_loss
+def test_axis_says_where_the_classes_are(cls, kwargs):
+    loss = cls(**kwargs, from_logits=True)
+    first = cls(**kwargs, from_logits=True, axis=1)
+    z, y = LOGITS.reshape(3, 4, K), LABELS.reshape(3, 4)
+    moved = np.moveaxis(z, -1, 1)
+    close(values(first, y, moved), values(loss, y, z))
+    close(values(first, y[:, None], moved), values(loss, y, z))
+    close(values(first, np.moveaxis(EYE[y], -1, 1), moved), values(loss, y, z))
+
+
+@every_loss
+def test_soft_targets_mix_the_losses_of_their_classes(cls, kwargs):
+    loss = cls(**kwargs, from_logits=True)
+    targets = RNG.dirichlet(np.ones(K), 12).astype("float32")
+    hard = [values(loss, np.full(12, k), LOGITS) for k in range(K)]
+    close(values(loss, targets, LOGITS), np.sum(targets.T * hard, 0))
+
+
+@every_loss
+def test_a_single_logit_is_the_second_of_two_classes(cls, kwargs):
+    loss = cls(**kwargs, from_logits=True)
+    z, y = LOGITS[:, :1], LABELS % 2
+    two = np.concatenate([np.zeros_like(z), z], -1)
+    for labels in (y, y[:, None], y.astype("float32")):
+        close(values(loss, labels, z), values(loss, y, two))
+    soft = RNG.uniform(size=12).astype("float32")
+    both = np.stack([1 - soft, soft], -1)
+    close(values(loss, soft, z), values(loss, both, two))
+    probabilities = cls(**kwargs)
+    close(values(probabilities, y, softmax(two)[:, 1:]), values(loss, y, two), 1e-4)
+    ignored = np.where(np.arange(12) % 3 == 0, -100, y)
+    close(values(loss, ignored, z), np.where(ignored < 0, 0, values(loss, y, two)))
+
+
+@every_loss
+def test_probabilities_and_logits_agree(cls, kwargs):
+    logits, probabilities = cls(**kwargs, from_logits=True), cls(**kwargs)
+    prob = softmax(LOGITS.astype("float64")).astype("float32")
+    close(values(probabilities, LABELS, prob), values(logits, LABELS, LOGITS), 1e-4)
+
+
+@every_class
+@pytest.mark.parametrize(
+    ("true", "pred"),
+    [
+        ((3,), (4, K)),
+        ((4, 2), (4, K)),
+        ((4, K + 1), (4, K)),
+        ((4, 1, 1), (4, K)),
+        ((1,), (4, K)),
+        ((4,), (1, K)),
+        ((), (4, K)),
+        ((4, 3), (4, 2, K)),
+        ((4, K), (4, 1)),
+    ],
+)
+def test_shapes_that_do_not_fit_raise_and_name_both(cls, true, pred):
+    loss = cls(from_logits=True)
+    with pytest.raises(ValueError, match=r"y_true.*must be of shape.*y_pred\.shape"):
+        loss(np.zeros(true, "int32"), np.zeros(pred, "float32"))
+
+
+@every_class
+def test_an_axis_that_is_not_there_raises(cls):
+    with pytest.raises(ValueError, match="axis 2"):
+        cls(axis=2)(LABELS, LOGITS)
+
+
+@every_class
+def test_a_weight_of_the_wrong_shape_raises(cls):
+    for shape in [(11,), (1,), (12, 2), (5,), (12, 1, 1)]:
+        with pytest.raises(ValueError, match="sample_weight"):
+            cls()(LABELS, softmax(LOGITS), np.ones(shape, "float32"))
+
+
+# --- Ignored labels, masks, weights, reductions -------------------------------------
+
+
+@every_loss
+def test_ignored_positions_cost_nothing_and_do_not_count(cls, kwargs):
+    loss = cls(**kwargs, from_logits=True)
+    keep = np.arange(12) % 3 > 0
+    ignored = np.where(keep, LABELS, -100)
+    assert (values(loss, ignored, LOGITS)[~keep] == 0).all()
+    close(float(loss(ignored, LOGITS)), float(loss(LABELS[keep], LOGITS[keep])))
+    soft = np.where(keep[:, None], EYE[LABELS], -100)
+    close(float(loss(soft, LOGITS)), float(loss(LABELS[keep], LOGITS[keep])))
+    other = cls(**kwargs, from_logits=True, ignore_class=0)
+    close(values(other, LABELS, LOGITS), values(loss, LABELS, LOGITS) * (LABELS != 0))
+
+
+@every_loss
+def test_if_everything_is_ignored_the_loss_is_0(cls, kwargs):
+    for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight"):
+        loss = cls(**kwargs, from_logits=True, reduction=reduction)
+        value, grad = value_and_grad(
+            lambda z, loss=loss: loss(np.full(12, -100), z), LOGITS
+        )
+        assert value == 0
+        assert (grad == 0).all()
+    assert float(loss(LABELS[:0], LOGITS[:0])) == 0
+
+
+@every_loss
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("how", ["ignored", "masked", "weight 0"])
+def test_nan_predictions_that_do_not_count_leave_no_trace(cls, kwargs, from_logits, how):
+    loss = cls(**kwargs, from_logits=from_logits)
+    clean = LOGITS if from_logits else softmax(LOGITS)
+    keep = np.arange(12) % 3 > 0
+    spoilt = np.where(keep[:, None], clean, np.nan)
+    labels = np.where(keep, LABELS, -100 if how == "ignored" else 999)
+    weight = keep.astype("float32") if how == "weight 0" else None
+
+    def cost(z):
+        z = with_mask(z, keep) if how == "masked" else z
+        return loss(labels, z, weight)
+
+    value, grad = value_and_grad(cost, spoilt)
+    expected = value_and_grad(lambda z: loss(LABELS[keep], z), clean[keep])
+    scale = keep.mean() if how == "weight 0" else 1.0  # still in the denominator
+    close(value, expected[0] * scale)
+    close(grad[keep], expected[1] * scale)
+    assert (grad[~keep] == 0).all()
+
+
+@every_class
+def test_without_ignore_class_the_label_minus_100_is_broken(cls):
+    loss = cls(from_logits=True, ignore_class=None)
+    assert np.isnan(float(loss(np.full(12, -100), LOGITS)))
+    close(float(loss(LABELS, LOGITS)), float(cls(from_logits=True)(LABELS, LOGITS)))
+
+
+REDUCTIONS = ["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("weights", [None, "rows", "positions", "trailing", "scalar"])
+@pytest.mark.parametrize("ignored", [False, True])
+@every_class
+def test_reductions_are_those_of_keras(cls, ignored, weights, masked, reduction):
+    # Keras's own loss, on the same labels, masks and weights, tells by how much each
+    # position counts: it is linear in its costs, and so are ours.
+    y, z = LABELS.reshape(3, 4).copy(), LOGITS.reshape(3, 4, K)
+    if ignored:
+        y[0, 1:] = -100
+    weight = {
+        None: None,
+        "rows": RNG.uniform(size=(3, 1)).astype("float32"),
+        "positions": RNG.uniform(size=(3, 4)).astype("float32"),
+        "trailing": RNG.uniform(size=(3, 4, 1)).astype("float32"),
+        "scalar": 0.3,
+    }[weights]
+    # Spread out by hand for Keras, which on PyTorch multiplies (3, 1) in place and fails.
+    spread = None
+    if weight is not None:
+        spread = np.ones((3, 4)) * np.reshape(weight, (3, -1) if np.size(weight) > 1 else ())
+    mask = RNG.uniform(size=(3, 4)) < 0.6 if masked else np.ones((3, 4), bool)
+    ours = cls(from_logits=True, reduction=reduction)
+    theirs = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=-100, reduction=reduction
+    )
+    single = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+    cross_entropy = to_numpy(single(np.where(y < 0, 0, y), z))
+    costs = values(cls(from_logits=True), np.where(y < 0, 0, y), z)
+
+    def expected(costs_of_mine):
+        # Logits of two classes whose cross entropy is the given cost.
+        cost = np.maximum(costs_of_mine, 1e-6)
+        pair = np.stack([np.zeros_like(cost), np.log(np.expm1(cost))], -1)
+        pred = with_mask(pair.astype("float32"), mask) if masked else pair
+        return to_numpy(theirs(np.where(y < 0, -100, 0), pred, spread))
+
+    pred = with_mask(z, mask) if masked else z
+    close(to_numpy(ours(y, pred, weight)), expected(costs), 1e-4, 1e-5)
+    # And the trick itself is right: it gives Keras's own value back.
+    close(to_numpy(theirs(y, pred, spread)), expected(cross_entropy), 1e-4, 1e-5)
+
+
+@every_loss
+def test_one_weight_per_sample_reaches_all_its_positions(cls, kwargs):
+    loss = cls(**kwargs, from_logits=True)
+    y, z, w = LABELS.reshape(3, 4), LOGITS.reshape(3, 4, K), np.array([1.0, 0.0, 3.0])
+    expected = values(loss, y, z) * w[:, None]
+    close(values(loss, y, z, sample_weight=w), expected)
+    square = (y[:, :3], z[:, :3])  # as many samples as positions: still per sample
+    close(values(loss, *square, sample_weight=w), expected[:, :3])
+
+
+@every_loss
+def test_weight_2_is_the_row_twice_and_weight_0_no_row(cls, kwargs):
+    loss = cls(**kwargs, from_logits=True, reduction="mean_with_sample_weight")
+    times = np.arange(12) % 3
+    twice = float(loss(LABELS.repeat(times), LOGITS.repeat(times, 0)))
+    close(float(loss(LABELS, LOGITS, times.astype("float32"))), twice)
+
+
+@every_class
+def test_the_caller_s_weights_are_not_modified(cls):
+    weight = keras.ops.convert_to_tensor(np.ones(12, "float32"))
+    mask = np.arange(12) % 2 == 0
+    cls(from_logits=True)(LABELS, with_mask(LOGITS, mask), weight)
+    assert (to_numpy(weight) == 1).all()
+
+
+@every_class
+def test_call_gives_the_losses_of_the_positions(cls):
+    loss = cls(from_logits=True)
+    close(to_numpy(loss.call(LABELS, LOGITS)), values(loss, LABELS, LOGITS))
+
+
+# --- Exact labels, precision, extremes ----------------------------------------------
+
+
+@every_class
+@pytest.mark.parametrize(
+    ("dtype", "classes"),
+    [("float16", 2052), ("mixed_float16", 2052), ("bfloat16", 300), ("mixed_bfloat16", 300)],
+)
+def test_labels_stay_exact_in_half_precision(cls, dtype, classes):
+    # float16 rounds 2049 to 2048, bfloat16 rounds 257 to 256.
+    policy = keras.DTypePolicy(dtype) if dtype.startswith("mixed") else dtype
+    loss = cls(from_logits=True, dtype=policy)
+    labels = np.array([2049 if classes > 2000 else 257])
+    z = np.zeros((1, classes), "float32")
+    z[0, labels] = 30.0
+    right, wrong = float(loss(labels, z)), float(loss(labels - 1, z))
+    full = cls(from_logits=True)
+    close(right, float(full(labels, z)), 1e-2, 1e-3)
+    close(wrong, float(full(labels - 1, z)), 1e-2, 1e-3)
+    assert wrong > right + 0.1
+    compute_dtype = dtype.removeprefix("mixed_")
+    result = loss(labels, keras.ops.cast(z, compute_dtype))
+    assert keras.backend.standardize_dtype(result.dtype) == compute_dtype
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_logits_of_10000_give_finite_values_and_gradients(cls, kwargs, dtype):
+    loss = cls(**kwargs, from_logits=True, dtype=dtype, reduction="sum")
+    z = np.array([[1e4, -1e4, 0.0], [0.0, 1e4, 1e4], [-1e4, -1e4, -1e4]], "float32")
+    for label in range(3):
+        value, grad = value_and_grad(
+            lambda z, y=label: loss(np.full(3, y), z), z, dtype=dtype
+        )
+        assert np.isfinite(value)
+        assert np.isfinite(grad).all()
+        expected = values(cls(**kwargs, from_logits=True), np.full(3, label), z).sum()
+        close(value, expected, 1e-2, 1e-2)
+
+
+@every_loss
+def test_a_large_common_offset_of_the_logits_changes_nothing(cls, kwargs):
+    # Quarters stay exact next to 10000; a log-sum-exp that has absorbed it would not.
+    z = np.round(LOGITS * 4) / 4
+    loss = cls(**kwargs, from_logits=True)
+    at_zero = value_and_grad(lambda z: loss(LABELS, z), z)
+    far = value_and_grad(lambda z: loss(LABELS, z), z + 1e4)
+    close(far[0], at_zero[0], 1e-6, 1e-7)
+    close(far[1], at_zero[1], 1e-5, 1e-8)
+
+
+@every_loss
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_probabilities_of_exactly_0_and_1_are_finite(cls, kwargs, label):
+    prob = np.array([[1.0, 0.0, 0.0]], "float32")
+    value, grad = value_and_grad(lambda p: cls(**kwargs)([label], p), prob)
+    assert np.isfinite(value)
+    assert np.isfinite(grad).all()
+    assert value > 0.01 or label == 0
+
+
+@every_class
+def test_an_impossible_class_is_a_logit_of_minus_infinity(cls):
+    z = LOGITS.copy()
+    z[:, 0] = -np.inf
+    labels = np.maximum(LABELS, 1)
+    without = np.delete(z, 0, axis=-1)
+    if cls.__name__ == "SGCE":
+        # Smoothing weighs the impossible class too; its cost there is that of p = 0.
+        assert np.isfinite(float(cls(from_logits=True)(labels, z)))
+        return
+    value, grad = value_and_grad(lambda z: cls(from_logits=True)(EYE[labels], z), z)
+    close(value, float(cls(from_logits=True)(labels - 1, without)))
+    assert (grad[:, 0] == 0).all()
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_the_mean_of_70000_positions_is_right_in_half_precision(cls, kwargs, dtype):
+    z = np.tile(LOGITS, (70_000 // 12 + 1, 1))[:70_000]
+    y = np.tile(LABELS, 70_000 // 12 + 1)[:70_000]
+    loss = cls(**kwargs, from_logits=True, dtype=dtype)
+    expected = values(cls(**kwargs, from_logits=True), y, z).astype("float64").mean()
+    close(float(loss(y, z)), expected, {"float16": 1e-3, "bfloat16": 8e-3}.get(dtype, 2e-6))
+
+
+# --- Bad values ---------------------------------------------------------------------
+
+
+@every_loss
+@pytest.mark.parametrize("bad", [-1, K, 7, -101, 0.5, np.nan])
+def test_a_label_that_is_no_class_gives_nan_in_value_and_gradient(cls, kwargs, bad):
+    labels = LABELS.astype("float32" if isinstance(bad, float) else "int32")
+    labels[3] = bad
+    loss = cls(**kwargs, from_logits=True)
+    value, grad = value_and_grad(lambda z: loss(labels, z), LOGITS)
+    assert np.isnan(value)
+    assert np.isnan(grad[3]).all()
+    alone = np.isnan(values(loss, labels, LOGITS))
+    assert alone.nonzero()[0].tolist() == [3]
+
+
+@every_class
+@pytest.mark.parametrize(
+    "row", [[1, 1, 0, 0, 0], [0] * 5, [2, -1, 0, 0, 0], [np.nan] * 5, [-100, 1, 0, 0, 0]]
+)
+def test_a_soft_target_that_is_no_distribution_gives_nan(cls, row):
+    targets = EYE[LABELS].copy()
+    targets[3] = row
+    loss = cls(from_logits=True)
+    assert np.isnan(values(loss, targets, LOGITS)).nonzero()[0].tolist() == [3]
+
+
+@every_class
+@pytest.mark.parametrize("bad", [1.1, -0.1, np.nan, np.inf, 5.0])
+def test_a_number_that_is_no_probability_gives_nan(cls, bad):
+    prob = softmax(LOGITS)
+    prob[3, (LABELS[3] + 1) % K] = bad  # not even the label's
+    assert np.isnan(values(cls(), LABELS, prob)).nonzero()[0].tolist() == [3]
+
+
+@every_class
+def test_probabilities_off_by_rounding_are_fine(cls):
+    prob = np.array([[1 + 2e-7, -2e-7, 0.0]], "float32")
+    exact = np.array([[1.0, 0.0, 0.0]], "float32")
+    for label in range(3):
+        close(float(cls()([label], prob)), float(cls()([label], exact)))
+
+
+@every_class
+def test_probabilities_are_not_renormalised(cls):
+    half = softmax(LOGITS) / 2
+    assert np.abs(values(cls(), LABELS, half) - values(cls(), LABELS, 2 * half)).min() > 0
+
+
+def bad_arguments(bad_values):
+    return pytest.mark.parametrize(
+        ("cls", "argument", "value"),
+        [
+            (cls, argument, value)
+            for cls in (getattr(losses, name) for name in losses.__all__)
+            for argument, values in bad_values.items()
+            if argument in cls().get_config()
+            for value in values
+        ],
+    )
+
+
+@bad_arguments(
+    {"q": [-0.1, 1.1], "gamma": [np.nan], "b": [2], "smoothing": [1.0, -1e-9]}
+)
+def test_a_parameter_out_of_range_raises_and_says_how_to_fix_it(cls, argument, value):
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: `{argument}` must be in"):
+        cls(**{argument: value})
+
+
+@bad_arguments(
+    {"q": ["0.5", True], "gamma": [None], "from_logits": [1], "axis": [1.0, False]}
+)
+def test_a_parameter_of_the_wrong_type_raises(cls, argument, value):
+    with pytest.raises(TypeError, match=rf"{cls.__name__}: `{argument}` must be"):
+        cls(**{argument: value})
+
+
+# --- Invariants ---------------------------------------------------------------------
+
+batches = st.integers(1, 8).flatmap(
+    lambda n: st.tuples(
+        st.lists(
+            st.lists(st.floats(-20, 20, width=32), min_size=K, max_size=K),
+            min_size=n,
+            max_size=n,
+        ),
+        st.lists(st.sampled_from([*range(K), -100]), min_size=n, max_size=n),
+        st.lists(st.floats(0, 4, width=32), min_size=n, max_size=n),
+        st.permutations(range(K)),
+    )
+)
+
+
+@every_class
+@settings(max_examples=15, deadline=None)
+@given(batch=batches)
+def test_invariants_of_any_batch(cls, batch):
+    z, y, w, order = (np.array(part) for part in batch)
+    z, w = z.astype("float32"), w.astype("float32")
+    loss = cls(from_logits=True, reduction="sum")
+    total = float(loss(y, z, w))
+    assert total >= -1e-6
+    # Classes in another order, rows in another order, the batch in two parts.
+    renamed = np.where(y < 0, y, np.argsort(order)[np.maximum(y, 0)])
+    close(float(loss(renamed, z[:, order], w)), total, 1e-4, 1e-5)
+    close(float(loss(y[::-1].copy(), z[::-1].copy(), w[::-1].copy())), total, 1e-4, 1e-5)
+    half = len(y) // 2
+    parts = [loss(y[:half], z[:half], w[:half]), loss(y[half:], z[half:], w[half:])]
+    close(sum(map(float, parts)), total, 1e-4, 1e-5)
+    twice = [np.concatenate([part, part]) for part in (y, z, w)]
+    close(float(loss(*twice)), 2 * total, 1e-4, 1e-5)
+
+
+# --- Configuration ------------------------------------------------------------------
+
+
+@every_loss
+def test_a_configuration_gives_back_the_same_value(cls, kwargs):
+    loss = cls(
+        **kwargs,
+        from_logits=True,
+        ignore_class=2,
+        axis=1,
+        reduction="sum",
+        name="mine",
+        dtype="bfloat16",
+    )
+    y, z = LABELS.reshape(3, 4), np.moveaxis(LOGITS.reshape(3, 4, K), -1, 1)
+    expected = float(loss(y, z))
+    serialized = keras.saving.serialize_keras_object(loss)
+    copies = [
+        cls.from_config(loss.get_config()),
+        keras.losses.deserialize(keras.losses.serialize(loss)),
+        keras.saving.deserialize_keras_object(serialized),
+        keras.losses.get(serialized),
+        pickle.loads(pickle.dumps(loss)),
+        copy.deepcopy(loss),
+    ]
+    for other in copies:
+        assert type(other) is cls
+        result = other(y, z)
+        assert float(result) == expected
+        assert keras.backend.standardize_dtype(result.dtype) == "bfloat16"
+        assert other.name == "mine"
+        assert other.get_config() == loss.get_config()
+
+
+@every_loss
+def test_a_configuration_holds_every_argument_in_plain_python(cls, kwargs):
+    import inspect
+
+    config = cls(**{k: np.float32(v) if isinstance(v, float) else v
+                    for k, v in kwargs.items()}).get_config()  # fmt: skip
+    arguments = set(inspect.signature(cls.__init__).parameters) - {"self"}
+    assert set(config) == arguments
+    plain = (bool, int, float, str, type(None))
+    assert all(type(value) in plain for value in config.values())
+    defaults = cls().get_config()
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():
+        if name not in ("self", "dtype"):
+            assert defaults[name] == parameter.default
+
+
+@every_class
+def test_losses_are_registered_under_the_package(cls):
+    name = f"keras_robust>{cls.__name__}"
+    assert keras.saving.get_registered_name(cls) == name
+    assert keras.saving.get_registered_object(name) is cls
+
+
+# --- Inside models ------------------------------------------------------------------
+
+
+def jit_modes():
+    return [False] if BACKEND == "torch" else [True, False]
+
+
+@every_loss
+@pytest.mark.parametrize("jit_compile", jit_modes())
+def test_fit_learns_and_its_loss_is_that_of_evaluate(cls, kwargs, jit_compile):
+    x = RNG.normal(size=(96, K)).astype("float32")
+    y = x.argmax(-1)
+    y[::8] = -100
+    model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(K)])
+    loss = cls(**kwargs, from_logits=True)
+    model.compile("adam", loss, jit_compile=jit_compile)
+    model.optimizer.learning_rate = 0.1
+    history = model.fit(x, y, batch_size=96, epochs=8, verbose=0).history["loss"]
+    assert history[-1] < 0.9 * history[0]
+    value = model.evaluate(x, y, batch_size=96, verbose=0)
+    close(value, float(loss(y, model.predict(x, verbose=0))), 1e-4)
+
+
+@every_class
+@pytest.mark.parametrize("jit_compile", jit_modes())
+def test_fit_leaves_masked_positions_out(cls, jit_compile):
+    tokens = np.array([[1, 2, 3, 0], [4, 5, 0, 0]])
+    labels = np.where(tokens > 0, tokens % K, 999)  # what is masked need be no class
+    model = keras.Sequential(
+        [keras.layers.Embedding(6, 8, mask_zero=True), keras.layers.Dense(K)]
+    )
+    loss = cls(from_logits=True)
+    model.compile("sgd", loss, jit_compile=jit_compile)
+    first = model.fit(tokens, labels, verbose=0).history["loss"][0]
+    assert np.isfinite(first)
+    kept = to_numpy(loss(np.where(tokens > 0, labels, -100), model.predict(tokens, verbose=0)))
+    close(model.evaluate(tokens, labels, verbose=0), kept, 1e-4)

@@ -1,0 +1,63 @@
+"""What only TensorFlow does: unknown dimensions, replicas with unequal counts."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_robust import losses
+
+K = 5
+RNG = np.random.default_rng(3)
+LOGITS = RNG.normal(scale=2, size=(12, K)).astype("float32")
+LABELS = RNG.integers(0, K, 12)
+every_class = pytest.mark.parametrize("cls", [getattr(losses, n) for n in losses.__all__])
+
+
+@every_class
+def test_unknown_batch_dimensions_trace(cls):
+    loss = cls(from_logits=True)
+    for labels in (LABELS.astype("int32"), LABELS[:, None].astype("int32")):
+        spec = [
+            tf.TensorSpec([None] * labels.ndim, tf.int32),
+            tf.TensorSpec([None, K], tf.float32),
+        ]
+        if labels.ndim == 2:
+            spec[0] = tf.TensorSpec([None, 1], tf.int32)
+        traced = tf.function(lambda y, z: loss(y, z), input_signature=spec)
+        np.testing.assert_allclose(traced(labels, LOGITS), loss(LABELS, LOGITS), 1e-6)
+        assert np.isnan(traced(labels[:1], LOGITS))  # no broadcasting by accident
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            traced(labels[:3], LOGITS)
+
+
+@every_class
+def test_an_unknown_number_of_classes_raises(cls):
+    loss = cls(from_logits=True)
+    with pytest.raises(ValueError, match="known number of classes"):
+        tf.function(loss.__call__).get_concrete_function(
+            tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.float32)
+        )
+
+
+@every_class
+def test_the_mean_over_replicas_with_unequal_counts_is_the_global_mean(cls):
+    # Keras's own loss is here the mean of the replicas' means.
+    labels = LABELS.copy()
+    labels[:5] = -100  # one of the first replica's six positions counts, all of the other
+    x = np.eye(12, dtype="float32")
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        start = keras.initializers.Constant(LOGITS)
+        layer = keras.layers.Dense(K, use_bias=False, kernel_initializer=start)
+        model = keras.Sequential([keras.Input((12,)), layer])
+        model.compile(keras.optimizers.SGD(1.0), cls(from_logits=True))
+    one = cls(from_logits=True)
+    with tf.GradientTape() as tape:
+        z = tf.Variable(LOGITS)
+        value = one(labels, z)
+    gradient = tape.gradient(value, z)
+    fitted = model.fit(x, labels, batch_size=12, shuffle=False, verbose=0)
+    np.testing.assert_allclose(fitted.history["loss"][0], value, rtol=1e-5)
+    moved = LOGITS - model.get_weights()[0]
+    np.testing.assert_allclose(moved, gradient, rtol=1e-4, atol=1e-6)

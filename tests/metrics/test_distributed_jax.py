@@ -1,0 +1,44 @@
+"""Metrics and losses under DataParallel with two host devices."""
+
+import jax
+import keras
+import numpy as np
+import pytest
+
+from keras_robust import losses, metrics
+from keras_robust.calibration import bin_predictions
+
+K = 4
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(96, K)).astype("float32")
+LABELS = RNG.integers(0, K, 96)
+LABELS[:20] = -100  # the first device has fewer that count
+
+
+@pytest.fixture
+def two_devices():
+    assert len(jax.devices()) == 2
+    distribution = keras.distribution.DataParallel(devices=jax.devices())
+    keras.distribution.set_distribution(distribution)
+    yield
+    keras.distribution.set_distribution(None)
+
+
+@pytest.mark.parametrize("loss", [getattr(losses, n) for n in losses.__all__])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_two_devices_report_what_one_does(two_devices, loss, jit_compile):
+    model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(K)])
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        loss(from_logits=True),
+        metrics=[getattr(metrics, n)(from_logits=True) for n in metrics.__all__],
+        jit_compile=jit_compile,
+    )
+    logs = model.fit(X, LABELS, batch_size=32, shuffle=False, verbose=0).history
+    logits = model.predict(X, verbose=0)
+    bins = bin_predictions(LABELS, logits, from_logits=True)
+    parts = range(0, 96, 32)
+    means = [float(loss(from_logits=True)(LABELS[i : i + 32], logits[i : i + 32])) for i in parts]
+    assert logs["loss"][0] == pytest.approx(np.mean(means), rel=1e-5)
+    assert logs["ece"][0] == pytest.approx(bins.ece(), rel=1e-4)
+    assert logs["mce"][0] == pytest.approx(bins.mce(), rel=1e-4)

@@ -1,0 +1,39 @@
+"""Metrics and losses under MirroredStrategy with two CPUs."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_robust import GammaCE, metrics
+from keras_robust.calibration import bin_predictions
+
+K = 4
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(101, K)).astype("float32")
+LABELS = RNG.integers(0, K, 101)
+LABELS[::7] = -100
+
+
+@pytest.mark.parametrize("cls", [getattr(metrics, n) for n in metrics.__all__])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_two_replicas_report_what_one_does(cls, jit_compile):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert strategy.num_replicas_in_sync == 2
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(K)])
+        model.compile(
+            keras.optimizers.SGD(0.0),
+            GammaCE(from_logits=True),
+            metrics=[cls(from_logits=True)],
+            jit_compile=jit_compile,
+        )
+    fitted = model.fit(X, LABELS, batch_size=32, epochs=2, verbose=0).history
+    logits = model.predict(X, verbose=0)
+    bins = bin_predictions(LABELS, logits, from_logits=True)
+    name = cls().name
+    expected = getattr(bins, name)()
+    scores = model.evaluate(X, LABELS, batch_size=32, verbose=0, return_dict=True)
+    assert scores[name] == pytest.approx(expected, rel=1e-4)
+    # The second epoch shows that the state was reset on both replicas.
+    assert fitted[name][-1] == pytest.approx(expected, rel=1e-4)
