@@ -149,14 +149,17 @@ def _drop_label_axis(owner: str, y_true: Any, y_pred: Any, axis: int) -> Any:
         y_true = ops.squeeze(y_true, axis=axis)
         true = true[:axis] + true[axis + 1 :]
     wanted = positions if len(true) == len(positions) else pred
-    if len(true) != len(wanted) or not all(map(_same, true, wanted)):
+    # One axis for both could be a batch of single outputs as well as a distribution.
+    unclear = len(true) == len(pred) == 1
+    if len(true) != len(wanted) or not all(map(_same, true, wanted)) or unclear:
         raise _checks.invalid(
             owner,
             "y_true",
             f"of shape {positions} or {(*positions, 1)} (class ids) or {pred} "
             "(soft targets)",
             f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={pred}",
-            "Reshape the labels to match the predictions, or set `axis`.",
+            "Reshape the labels to match the predictions, or set `axis`; a single "
+            "sigmoid output needs a last axis of 1.",
         )
     return y_true
 

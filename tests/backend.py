@@ -7,7 +7,9 @@ BACKEND = keras.backend.backend()
 
 
 def to_numpy(x):
-    return keras.ops.convert_to_numpy(keras.ops.cast(x, "float64" if wide(x) else "float32"))
+    return keras.ops.convert_to_numpy(
+        keras.ops.cast(x, "float64" if wide(x) else "float32")
+    )
 
 
 def wide(x):
@@ -47,4 +49,6 @@ def with_mask(y_pred, mask):
 
 def jit_modes():
     """The values of `jit_compile` that this backend knows."""
-    return {"tensorflow": [True, False], "jax": [True, False], "torch": [False]}[BACKEND]
+    return {"tensorflow": [True, False], "jax": [True, False], "torch": [False]}[
+        BACKEND
+    ]

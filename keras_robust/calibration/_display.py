@@ -4,7 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust.calibration._bins import ReliabilityBins, bin_predictions
+from keras_robust.calibration._bins import (
+    ReliabilityBins,
+    bin_predictions,
+    checked_min_count,
+)
 
 # Okabe and Ito's palette, told apart by colour-blind readers and in grey.
 _BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "#666666"
@@ -22,6 +26,8 @@ class ReliabilityDisplay:
 
     Args:
         bins: A `ReliabilityBins`.
+        min_count: Draw bins with a smaller count pale, and leave them out of the MCE.
+            Defaults to 0.
         name: Title of the diagram, or None.
 
     Attributes:
@@ -44,7 +50,9 @@ class ReliabilityDisplay:
         'my model'
     """
 
-    def __init__(self, bins: ReliabilityBins, *, name: str | None = None) -> None:
+    def __init__(
+        self, bins: ReliabilityBins, *, min_count: float = 0, name: str | None = None
+    ) -> None:
         if not isinstance(bins, ReliabilityBins):
             raise TypeError(
                 "ReliabilityDisplay: `bins` must be a ReliabilityBins. "
@@ -52,6 +60,7 @@ class ReliabilityDisplay:
                 "Make one with `bin_predictions` or use `from_predictions`."
             )
         self.bins = bins
+        self.min_count = checked_min_count("ReliabilityDisplay", min_count)
         self.name = name
 
     @classmethod
@@ -64,6 +73,7 @@ class ReliabilityDisplay:
         from_logits: bool = False,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
+        min_count: float = 0,
         name: str | None = None,
         ax: Any = None,
     ) -> "ReliabilityDisplay":
@@ -76,6 +86,8 @@ class ReliabilityDisplay:
             from_logits: Whether `y_prob` holds logits. Defaults to False.
             sample_weight: Optional weights.
             ignore_class: Label of positions to leave out, or None. Defaults to -100.
+            min_count: Draw bins with a smaller count pale, and leave them out of the
+                MCE. Defaults to 0.
             name: Title of the diagram, or None.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
@@ -94,16 +106,23 @@ class ReliabilityDisplay:
             sample_weight=sample_weight,
             ignore_class=ignore_class,
         )
-        return cls(bins, name=name).plot(ax)
+        return cls(bins, min_count=min_count, name=name).plot(ax)
 
     @classmethod
     def from_metric(
-        cls, metric: Any, *, name: str | None = None, ax: Any = None
+        cls,
+        metric: Any,
+        *,
+        min_count: float | None = None,
+        name: str | None = None,
+        ax: Any = None,
     ) -> "ReliabilityDisplay":
         """Draws what a streamed metric has seen.
 
         Args:
             metric: An `ExpectedCalibrationError` or `MaximumCalibrationError`.
+            min_count: Draw bins with a smaller count pale, and leave them out of the
+                MCE. None takes the metric's own, or 0.
             name: Title of the diagram, or None.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
@@ -120,7 +139,10 @@ class ReliabilityDisplay:
                 f"Received: an object of type {type(metric).__name__}. "
                 "Pass an ExpectedCalibrationError or a MaximumCalibrationError."
             )
-        return cls(metric.bin_statistics(), name=name).plot(ax)
+        if min_count is None:
+            min_count = getattr(metric, "min_count", 0)
+        bins = metric.bin_statistics()
+        return cls(bins, min_count=min_count, name=name).plot(ax)
 
     def plot(self, ax: Any = None) -> "ReliabilityDisplay":
         """Draws the diagram into `ax`, or into a new figure.
@@ -176,16 +198,21 @@ class ReliabilityDisplay:
         self.text_ = ax.text(
             0.97,
             0.04,
-            f"ECE {bins.ece():.3f}\nMCE {bins.mce():.3f}\nn {bins.total:,.6g}",
+            f"ECE {bins.ece():.3f}\nMCE {bins.mce(self.min_count):.3f}"
+            f"\nn {bins.total:,.6g}",
             transform=ax.transAxes,
             ha="right",
             va="bottom",
             fontsize="small",
             bbox={"facecolor": "white", "edgecolor": _GREY, "alpha": 0.85},
         )
+        for bar, gap, count in zip(self.accuracy_, self.gap_, bins.count[seen]):
+            if count < self.min_count:
+                bar.set_alpha(0.25)
+                gap.set_alpha(0.25)
         ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=self.name or "")
         ax.tick_params(labelbottom=False)
-        ax.legend(loc="upper left", fontsize="small")
+        ax.legend(fontsize="small")
 
     def _draw_counts(self, ax: Any) -> None:
         bins = self.bins

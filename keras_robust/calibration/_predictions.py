@@ -47,7 +47,8 @@ def read_predictions(
     positions, single = scores.shape[:-1], scores.shape[-1] == 1
     if y_true.shape == (*positions, 1):
         y_true = y_true[..., 0]
-    soft = y_true.shape == scores.shape and not single
+    # One axis for both could be a batch of single outputs as well as a distribution.
+    soft = y_true.shape == scores.shape and scores.ndim > 1 and not single
     if not soft and y_true.shape != positions:
         raise _shape_error(owner, y_true, scores)
     weight = _weights(owner, sample_weight, positions)

@@ -32,7 +32,9 @@ CASES = [
     for kwargs in [{}, *EXTRA.get(name, [])]
 ]
 every_loss = pytest.mark.parametrize(("cls", "kwargs"), CASES)
-every_class = pytest.mark.parametrize("cls", [getattr(losses, n) for n in losses.__all__])
+every_class = pytest.mark.parametrize(
+    "cls", [getattr(losses, n) for n in losses.__all__]
+)
 
 K = 5
 RNG = np.random.default_rng(3)
@@ -80,7 +82,9 @@ def test_leading_dimensions_only_arrange_the_positions(cls, kwargs):
     close(values(loss, y, z), flat.reshape(3, 4))
     close(values(loss, y[..., None], z), flat.reshape(3, 4))
     close(values(loss, EYE[y], z), flat.reshape(3, 4))
-    close(values(loss, y.reshape(3, 2, 2), z.reshape(3, 2, 2, K)), flat.reshape(3, 2, 2))
+    close(
+        values(loss, y.reshape(3, 2, 2), z.reshape(3, 2, 2, K)), flat.reshape(3, 2, 2)
+    )
     close(values(loss, np.array(LABELS[0]), LOGITS[0]), flat[0])
     close(values(loss, LABELS[:0], LOGITS[:0]), flat[:0])
 
@@ -140,6 +144,7 @@ def test_probabilities_and_logits_agree(cls, kwargs):
         ((), (4, K)),
         ((4, 3), (4, 2, K)),
         ((4, K), (4, 1)),
+        ((K,), (K,)),
     ],
 )
 def test_shapes_that_do_not_fit_raise_and_name_both(cls, true, pred):
@@ -192,7 +197,9 @@ def test_if_everything_is_ignored_the_loss_is_0(cls, kwargs):
 @every_loss
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("how", ["ignored", "masked", "weight 0"])
-def test_nan_predictions_that_do_not_count_leave_no_trace(cls, kwargs, from_logits, how):
+def test_nan_predictions_that_do_not_count_leave_no_trace(
+    cls, kwargs, from_logits, how
+):
     loss = cls(**kwargs, from_logits=from_logits)
     clean = LOGITS if from_logits else softmax(LOGITS)
     keep = np.arange(12) % 3 > 0
@@ -219,7 +226,14 @@ def test_without_ignore_class_the_label_minus_100_is_broken(cls):
     close(float(loss(LABELS, LOGITS)), float(cls(from_logits=True)(LABELS, LOGITS)))
 
 
-REDUCTIONS = ["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none", None]
+REDUCTIONS = [
+    "sum_over_batch_size",
+    "mean",
+    "sum",
+    "mean_with_sample_weight",
+    "none",
+    None,
+]
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -240,16 +254,20 @@ def test_reductions_are_those_of_keras(cls, ignored, weights, masked, reduction)
         "trailing": RNG.uniform(size=(3, 4, 1)).astype("float32"),
         "scalar": 0.3,
     }[weights]
-    # Spread out by hand for Keras, which on PyTorch multiplies (3, 1) in place and fails.
+    # Spread out by hand for Keras: on PyTorch it multiplies (3, 1) in place and fails.
     spread = None
     if weight is not None:
-        spread = np.ones((3, 4)) * np.reshape(weight, (3, -1) if np.size(weight) > 1 else ())
+        spread = np.ones((3, 4)) * np.reshape(
+            weight, (3, -1) if np.size(weight) > 1 else ()
+        )
     mask = RNG.uniform(size=(3, 4)) < 0.6 if masked else np.ones((3, 4), bool)
     ours = cls(from_logits=True, reduction=reduction)
     theirs = keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, ignore_class=-100, reduction=reduction
     )
-    single = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+    single = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, reduction=None
+    )
     cross_entropy = to_numpy(single(np.where(y < 0, 0, y), z))
     costs = values(cls(from_logits=True), np.where(y < 0, 0, y), z)
 
@@ -304,7 +322,12 @@ def test_call_gives_the_losses_of_the_positions(cls):
 @every_class
 @pytest.mark.parametrize(
     ("dtype", "classes"),
-    [("float16", 2052), ("mixed_float16", 2052), ("bfloat16", 300), ("mixed_bfloat16", 300)],
+    [
+        ("float16", 2052),
+        ("mixed_float16", 2052),
+        ("bfloat16", 300),
+        ("mixed_bfloat16", 300),
+    ],
 )
 def test_labels_stay_exact_in_half_precision(cls, dtype, classes):
     # float16 rounds 2049 to 2048, bfloat16 rounds 257 to 256.
@@ -381,7 +404,11 @@ def test_the_mean_of_70000_positions_is_right_in_half_precision(cls, kwargs, dty
     y = np.tile(LABELS, 70_000 // 12 + 1)[:70_000]
     loss = cls(**kwargs, from_logits=True, dtype=dtype)
     expected = values(cls(**kwargs, from_logits=True), y, z).astype("float64").mean()
-    close(float(loss(y, z)), expected, {"float16": 1e-3, "bfloat16": 8e-3}.get(dtype, 2e-6))
+    close(
+        float(loss(y, z)),
+        expected,
+        {"float16": 1e-3, "bfloat16": 8e-3}.get(dtype, 2e-6),
+    )
 
 
 # --- Bad values ---------------------------------------------------------------------
@@ -402,7 +429,8 @@ def test_a_label_that_is_no_class_gives_nan_in_value_and_gradient(cls, kwargs, b
 
 @every_class
 @pytest.mark.parametrize(
-    "row", [[1, 1, 0, 0, 0], [0] * 5, [2, -1, 0, 0, 0], [np.nan] * 5, [-100, 1, 0, 0, 0]]
+    "row",
+    [[1, 1, 0, 0, 0], [0] * 5, [2, -1, 0, 0, 0], [np.nan] * 5, [-100, 1, 0, 0, 0]],
 )
 def test_a_soft_target_that_is_no_distribution_gives_nan(cls, row):
     targets = EYE[LABELS].copy()
@@ -430,7 +458,9 @@ def test_probabilities_off_by_rounding_are_fine(cls):
 @every_class
 def test_probabilities_are_not_renormalised(cls):
     half = softmax(LOGITS) / 2
-    assert np.abs(values(cls(), LABELS, half) - values(cls(), LABELS, 2 * half)).min() > 0
+    assert (
+        np.abs(values(cls(), LABELS, half) - values(cls(), LABELS, 2 * half)).min() > 0
+    )
 
 
 def bad_arguments(bad_values):
@@ -490,7 +520,9 @@ def test_invariants_of_any_batch(cls, batch):
     # Classes in another order, rows in another order, the batch in two parts.
     renamed = np.where(y < 0, y, np.argsort(order)[np.maximum(y, 0)])
     close(float(loss(renamed, z[:, order], w)), total, 1e-4, 1e-5)
-    close(float(loss(y[::-1].copy(), z[::-1].copy(), w[::-1].copy())), total, 1e-4, 1e-5)
+    close(
+        float(loss(y[::-1].copy(), z[::-1].copy(), w[::-1].copy())), total, 1e-4, 1e-5
+    )
     half = len(y) // 2
     parts = [loss(y[:half], z[:half], w[:half]), loss(y[half:], z[half:], w[half:])]
     close(sum(map(float, parts)), total, 1e-4, 1e-5)
@@ -590,5 +622,7 @@ def test_fit_leaves_masked_positions_out(cls, jit_compile):
     model.compile("sgd", loss, jit_compile=jit_compile)
     first = model.fit(tokens, labels, verbose=0).history["loss"][0]
     assert np.isfinite(first)
-    kept = to_numpy(loss(np.where(tokens > 0, labels, -100), model.predict(tokens, verbose=0)))
+    kept = to_numpy(
+        loss(np.where(tokens > 0, labels, -100), model.predict(tokens, verbose=0))
+    )
     close(model.evaluate(tokens, labels, verbose=0), kept, 1e-4)

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 from backend import to_numpy, value_and_grad
-from losses import reference
 
 from keras_robust import GCE, SGCE, GammaCE
+from losses import reference
 
 RNG = np.random.default_rng(7)
 LOGITS = RNG.normal(scale=3, size=(64, 7)).astype("float32")

@@ -11,7 +11,9 @@ K = 5
 RNG = np.random.default_rng(3)
 LOGITS = RNG.normal(scale=2, size=(12, K)).astype("float32")
 LABELS = RNG.integers(0, K, 12)
-every_class = pytest.mark.parametrize("cls", [getattr(losses, n) for n in losses.__all__])
+every_class = pytest.mark.parametrize(
+    "cls", [getattr(losses, n) for n in losses.__all__]
+)
 
 
 @every_class
@@ -44,7 +46,9 @@ def test_an_unknown_number_of_classes_raises(cls):
 def test_the_mean_over_replicas_with_unequal_counts_is_the_global_mean(cls):
     # Keras's own loss is here the mean of the replicas' means.
     labels = LABELS.copy()
-    labels[:5] = -100  # one of the first replica's six positions counts, all of the other
+    labels[
+        :5
+    ] = -100  # one of the first replica's six positions counts, all of the other
     x = np.eye(12, dtype="float32")
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():

@@ -38,7 +38,10 @@ def test_two_devices_report_what_one_does(two_devices, loss, jit_compile):
     logits = model.predict(X, verbose=0)
     bins = bin_predictions(LABELS, logits, from_logits=True)
     parts = range(0, 96, 32)
-    means = [float(loss(from_logits=True)(LABELS[i : i + 32], logits[i : i + 32])) for i in parts]
+    means = [
+        float(loss(from_logits=True)(LABELS[i : i + 32], logits[i : i + 32]))
+        for i in parts
+    ]
     assert logs["loss"][0] == pytest.approx(np.mean(means), rel=1e-5)
     assert logs["ece"][0] == pytest.approx(bins.ece(), rel=1e-4)
     assert logs["mce"][0] == pytest.approx(bins.mce(), rel=1e-4)

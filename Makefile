@@ -1,0 +1,81 @@
+# make quickstart: from nothing to the result on screen, in a few minutes.
+# make test:       from nothing to every test on every backend.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BACKENDS ?= tensorflow jax torch
+WORKERS ?= 2
+QUICK := .venv-quickstart
+FULL := .venv
+OLD := .venv/oldest-keras
+OLDEST_KERAS := $(shell sed -n 's/^dependencies = \["keras>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+export TF_CPP_MIN_LOG_LEVEL := 3
+export MPLBACKEND := Agg
+export PIP_NO_WARN_SCRIPT_LOCATION := 1
+
+.PHONY: help quickstart test lint package notebooks oldest clean $(BACKENDS:%=test-%)
+
+help:
+	@grep -E '^# make' Makefile | cut -c 3-
+
+$(QUICK)/installed: pyproject.toml constraints.txt
+	@echo "Installing keras_robust with JAX into $(QUICK) ..."
+	$(PYTHON) -m venv $(QUICK)
+	$(QUICK)/bin/python $(PIP) --editable ".[jax,study]"
+	touch $@
+
+quickstart: $(QUICK)/installed
+	@KERAS_BACKEND=jax KERAS_ROBUST_FIGURES=build/quickstart PYTHONWARNINGS=ignore \
+	bash -o pipefail -c '$(QUICK)/bin/jupyter nbconvert --log-level=ERROR \
+	  --to python --stdout notebooks/01_quickstart.ipynb | $(QUICK)/bin/python -u -'
+
+# PyTorch first and alone: the constraint names one build, and what else needs it then
+# takes that one.
+$(FULL)/installed: pyproject.toml constraints.txt
+	@echo "Installing keras_robust with all backends into $(FULL) ..."
+	$(PYTHON) -m venv $(FULL)
+	$(FULL)/bin/python $(PIP) torch
+	$(FULL)/bin/python $(PIP) --editable ".[tensorflow,jax,torch,plot,study,dev]"
+	touch $@
+
+test: lint package $(BACKENDS:%=test-%) oldest notebooks
+
+lint: $(FULL)/installed
+	$(FULL)/bin/ruff format --check .
+	$(FULL)/bin/ruff check .
+
+package: $(FULL)/installed
+	rm -rf build/wheel
+	$(FULL)/bin/python -m pip --quiet wheel --no-deps --wheel-dir build/wheel .
+	$(FULL)/bin/python -m zipfile --list build/wheel/keras_robust-*.whl > build/wheel/list
+	grep -q keras_robust/py.typed build/wheel/list
+	! grep -qE "^(tests|notebooks)/" build/wheel/list
+
+$(BACKENDS:%=test-%): test-%: $(FULL)/installed
+	KERAS_BACKEND=$* $(FULL)/bin/python -m pytest -n $(WORKERS) \
+	  --doctest-modules tests keras_robust
+
+# The oldest Keras that pyproject.toml admits, in front of the installed one.
+$(OLD)/keras: $(FULL)/installed
+	rm -rf $(OLD)
+	$(FULL)/bin/python -m pip --quiet install --no-deps --target $(OLD) keras==$(OLDEST_KERAS)
+
+oldest: $(OLD)/keras
+	for backend in $(BACKENDS); do \
+	  KERAS_BACKEND=$$backend PYTHONPATH=$(OLD) EXPECTED_KERAS=$(OLDEST_KERAS) \
+	    $(FULL)/bin/python -m pytest -n $(WORKERS) -m "not slow" \
+	    tests/test_package.py tests/losses tests/metrics; \
+	done
+
+notebooks: $(FULL)/installed
+	for backend in $(BACKENDS); do \
+	  KERAS_BACKEND=$$backend KERAS_ROBUST_SHORT=1 \
+	  KERAS_ROBUST_FIGURES=$(CURDIR)/build/notebooks \
+	  $(FULL)/bin/python -m pytest --nbmake --nbmake-timeout=900 notebooks; \
+	done
+
+clean:
+	rm -rf $(QUICK) $(FULL) build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,89 @@
+"""The left-hand column of docs/keras-pitfalls.md, measured.
+
+When one of these fails, Keras has changed: take the row out of the page, and see
+whether the work-around can go.
+"""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+from backend import BACKEND, to_numpy, with_mask
+from keras import ops
+
+pytestmark = pytest.mark.slow  # written down for the Keras of today, not the oldest
+
+CE = keras.losses.SparseCategoricalCrossentropy
+LOGITS = np.random.default_rng(0).normal(size=(2, 2, 3)).astype("float32")
+LABELS = np.array([[0, 1], [2, 0]])
+
+
+def test_keras_casts_labels_to_the_dtype_of_the_loss():
+    logits = np.zeros((1, 2052), "float32")
+    logits[0, 2048] = 30
+    loss = CE(from_logits=True, dtype="float16")
+    right, other = (float(loss(np.array([y]), logits)) for y in (2048, 2049))
+    assert right == other < 1
+
+
+def test_keras_drops_the_dtype_from_the_configuration():
+    assert "dtype" not in CE(dtype="float16").get_config()
+
+
+def test_keras_resolves_no_registered_name():
+    import keras_robust
+
+    assert keras_robust.SGCE
+    with pytest.raises(ValueError, match="Could not interpret"):
+        keras.losses.get("keras_robust>SGCE")
+
+
+def test_keras_takes_weights_of_samples_for_weights_of_time_steps():
+    per_position = to_numpy(CE(from_logits=True, reduction="none")(LABELS, LOGITS))
+    weight = np.array([1.0, 0.0])
+    weighed = to_numpy(CE(from_logits=True, reduction="none")(LABELS, LOGITS, weight))
+    np.testing.assert_allclose(weighed, per_position * weight[None, :], rtol=1e-6)
+
+
+def test_a_copied_keras_metric_is_empty():
+    mean = keras.metrics.Mean()
+    mean.update_state([1.0, 2.0])
+    assert float(copy.deepcopy(mean).result()) == 0
+
+
+if BACKEND == "torch":
+
+    def test_keras_modifies_weights_in_place_where_there_is_a_mask():
+        weight = ops.ones((2, 2))
+        mask = np.array([[True, False], [True, True]])
+        CE(from_logits=True)(LABELS, with_mask(LOGITS, mask), weight)
+        assert not (to_numpy(weight) == 1).all()
+
+    def test_keras_rounds_float64_to_float32():
+        third, x = 1 / 3, ops.zeros((1,), dtype="float64")
+        rounded = float(np.float32(third))
+        assert ops.where(x < 1, third, x).item() == rounded
+        assert ops.maximum(x, ops.full_like(x, third)).item() == rounded
+        rows = ops.full((1,), third, dtype="float64")
+        assert ops.segment_sum(rows, ops.zeros((1,), "int32"), 1).item() == rounded
+
+
+if BACKEND == "tensorflow":
+
+    def test_keras_takes_the_mean_of_the_means_of_replicas():
+        import tensorflow as tf
+
+        labels = np.array([-100, -100, -100, 0, 1, 2])
+        logits = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        with strategy.scope():
+            start = keras.initializers.Constant(logits)
+            layer = keras.layers.Dense(3, use_bias=False, kernel_initializer=start)
+            model = keras.Sequential([keras.Input((6,)), layer])
+            loss = CE(from_logits=True, ignore_class=-100)
+            model.compile(keras.optimizers.SGD(0.0), loss)
+        x = np.eye(6, dtype="float32")
+        fitted = model.fit(x, labels, batch_size=6, shuffle=False, verbose=0)
+        value = float(CE(from_logits=True, ignore_class=-100)(labels, logits))
+        assert fitted.history["loss"][0] == pytest.approx(value / 2, rel=1e-5)

@@ -1,0 +1,62 @@
+"""README: its code runs, its links lead to files, its numbers are committed rows."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def results_table():
+    """The README's table, made from results/quickstart.csv."""
+    rows = pd.read_csv(ROOT / "results" / "quickstart.csv")
+    losses = ["CE", "GCE", "SGCE", "GammaCE"]
+    lines = ["| wrong labels | epochs | | " + " | ".join(losses) + " |"]
+    lines.append("|---|---|---|" + "---|" * len(losses))
+    for rate in (0.0, 0.4, 0.6):
+        for epochs in sorted(rows["epochs"].unique()):
+            for column, label in (("accuracy", "accuracy"), ("ece", "ECE")):
+                run = rows[(rows["noise_rate"] == rate) & (rows["epochs"] == epochs)]
+                by_loss = run.groupby("loss")[column]
+                mean, std = by_loss.mean(), by_loss.std()
+                cells = [f"{mean[name]:.3f} ± {std[name]:.3f}" for name in losses]
+                head = f"| {rate:.0%} | {epochs} | {label} | "
+                lines.append(head + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_the_code_runs_and_prints_a_number(code, capsys):
+    exec(compile(code, "README.md", "exec"), {})
+    scores = capsys.readouterr().out
+    values = dict(re.findall(r"'(\w+)': ([0-9.]+)", scores))
+    assert float(values["accuracy"]) > 0.8
+    assert float(values["ece"]) < 0.2
+
+
+def test_there_is_code():
+    assert BLOCKS
+    assert len(BLOCKS[0].splitlines()) <= 16
+
+
+def test_the_table_is_that_of_the_committed_rows():
+    assert results_table() in README
+
+
+def test_the_rows_say_how_they_were_made():
+    rows = pd.read_csv(ROOT / "results" / "quickstart.csv")
+    assert set(rows["seed"]) == set(range(5))
+    assert f"{rows['backend'].unique().item().upper()}, Keras " in README
+    assert f"Keras {rows['keras'].unique().item()}" in README
+    assert (rows.groupby(["loss", "noise_rate", "epochs"]).size() == 5).all()
+
+
+def test_links_lead_to_files():
+    for name in ("README.md", "CONTRIBUTING.md", "docs/keras-pitfalls.md"):
+        path = ROOT / name
+        for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), f"{name}: {target}"
