@@ -80,7 +80,6 @@ class BinnedMetric(keras.metrics.Metric):
         if self.from_logits:
             prob = ops.softmax(prob, axis=-1)
         top = ops.expand_dims(ops.argmax(prob, axis=-1), -1)
-        # Taken at its place, not as the maximum: TensorFlow's max of NaNs is -inf.
         confidence = ops.squeeze(ops.take_along_axis(prob, top, axis=-1), axis=-1)
         if aligned.soft:
             taken = ops.take_along_axis(aligned.labels, top, axis=-1)
@@ -88,9 +87,14 @@ class BinnedMetric(keras.metrics.Metric):
         else:
             hit = ops.equal(ops.cast(top[..., 0], "int32"), aligned.labels)
             correct = ops.cast(hit, confidence.dtype)
+        confidence = ops.where(confidence > 1.0, ops.ones_like(confidence), confidence)
+        # The sum has a NaN wherever a class has one; TensorFlow's softmax leaves the
+        # other classes of such a row finite, and its argmax may pick one of them.
         nan = ops.full_like(confidence, float("nan"))
-        confidence = ops.where(confidence > 1.0, ops.ones_like(nan), confidence)
-        return ops.where(aligned.broken, nan, confidence), correct
+        no_number = ops.isnan(ops.sum(prob, axis=-1))
+        return ops.where(
+            ops.logical_or(aligned.broken, no_number), nan, confidence
+        ), correct
 
     def result(self) -> Any:
         """Returns the metric over everything seen; 0 if that is nothing."""

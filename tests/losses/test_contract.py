@@ -427,6 +427,16 @@ def test_a_label_that_is_no_class_gives_nan_in_value_and_gradient(cls, kwargs, b
     assert alone.nonzero()[0].tolist() == [3]
 
 
+@every_loss
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["label", "other"])
+def test_a_logit_that_is_no_number_gives_nan(cls, kwargs, bad, where):
+    z = LOGITS.copy()
+    z[3, LABELS[3] if where == "label" else (LABELS[3] + 1) % K] = bad
+    loss = cls(**kwargs, from_logits=True)
+    assert np.isnan(values(loss, LABELS, z)).nonzero()[0].tolist() == [3]
+
+
 @every_class
 @pytest.mark.parametrize(
     "row",

@@ -16,8 +16,7 @@ LABELS[::7] = -100
 
 
 @pytest.mark.parametrize("cls", [getattr(metrics, n) for n in metrics.__all__])
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_two_replicas_report_what_one_does(cls, jit_compile):
+def test_two_replicas_report_what_one_does(cls):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     assert strategy.num_replicas_in_sync == 2
     with strategy.scope():
@@ -26,7 +25,7 @@ def test_two_replicas_report_what_one_does(cls, jit_compile):
             keras.optimizers.SGD(0.0),
             GammaCE(from_logits=True),
             metrics=[cls(from_logits=True)],
-            jit_compile=jit_compile,
+            jit_compile=False,  # with XLA, TensorFlow cannot mirror on CPUs at all
         )
     fitted = model.fit(X, LABELS, batch_size=32, epochs=2, verbose=0).history
     logits = model.predict(X, verbose=0)
