@@ -9,7 +9,7 @@ BACKENDS ?= tensorflow jax torch
 WORKERS ?= 2
 QUICK := .venv-quickstart
 FULL := .venv
-OLD := .venv/oldest-keras
+OLD := $(CURDIR)/.venv/oldest-keras
 OLDEST_KERAS := $(shell sed -n 's/^dependencies = \["keras>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL := 3

@@ -23,6 +23,18 @@ def _same_seed():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(scope="session")
+def two_replicas():
+    """TensorFlow's strategy with two CPUs: one for all tests of a process.
+
+    A second one would number its collective operations from the start again, and meet
+    those of the first.
+    """
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
 @pytest.fixture
 def float64():
     """Makes float64 available, which JAX has only when asked."""

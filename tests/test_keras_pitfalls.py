@@ -71,13 +71,10 @@ if BACKEND == "torch":
 
 if BACKEND == "tensorflow":
 
-    def test_keras_takes_the_mean_of_the_means_of_replicas():
-        import tensorflow as tf
-
+    def test_keras_takes_the_mean_of_the_means_of_replicas(two_replicas):
         labels = np.array([-100, -100, -100, 0, 1, 2])
         logits = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        with strategy.scope():
+        with two_replicas.scope():
             start = keras.initializers.Constant(logits)
             layer = keras.layers.Dense(3, use_bias=False, kernel_initializer=start)
             model = keras.Sequential([keras.Input((6,)), layer])

@@ -47,7 +47,7 @@ class ReliabilityBins:
         >>> from keras_robust.calibration import bin_predictions
         >>> bins = bin_predictions([0, 1, 1], [[0.9, 0.1], [0.3, 0.7], [0.8, 0.2]])
         >>> round(bins.ece(), 4), round(bins.mce(), 4)
-        (0.3333, 0.8)
+        (0.4, 0.8)
     """
 
     edges: np.ndarray

@@ -236,6 +236,7 @@ REDUCTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("weights", [None, "rows", "positions", "trailing", "scalar"])
@@ -518,6 +519,7 @@ batches = st.integers(1, 8).flatmap(
 )
 
 
+@pytest.mark.slow
 @every_class
 @settings(max_examples=15, deadline=None)
 @given(batch=batches)

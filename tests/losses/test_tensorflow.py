@@ -43,15 +43,16 @@ def test_an_unknown_number_of_classes_raises(cls):
 
 
 @every_class
-def test_the_mean_over_replicas_with_unequal_counts_is_the_global_mean(cls):
+def test_the_mean_over_replicas_with_unequal_counts_is_the_global_mean(
+    cls, two_replicas
+):
     # Keras's own loss is here the mean of the replicas' means.
     labels = LABELS.copy()
     labels[
         :5
     ] = -100  # one of the first replica's six positions counts, all of the other
     x = np.eye(12, dtype="float32")
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+    with two_replicas.scope():
         start = keras.initializers.Constant(LOGITS)
         layer = keras.layers.Dense(K, use_bias=False, kernel_initializer=start)
         model = keras.Sequential([keras.Input((12,)), layer])

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_robust import GammaCE, metrics
 from keras_robust.calibration import bin_predictions
@@ -16,10 +15,9 @@ LABELS[::7] = -100
 
 
 @pytest.mark.parametrize("cls", [getattr(metrics, n) for n in metrics.__all__])
-def test_two_replicas_report_what_one_does(cls):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    assert strategy.num_replicas_in_sync == 2
-    with strategy.scope():
+def test_two_replicas_report_what_one_does(cls, two_replicas):
+    assert two_replicas.num_replicas_in_sync == 2
+    with two_replicas.scope():
         model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(K)])
         model.compile(
             keras.optimizers.SGD(0.0),

@@ -89,7 +89,7 @@ def test_ece_and_mce_are_those_of_netcal_and_scikit_learn():
 @pytest.mark.parametrize(
     ("dtype", "numbers"),
     [
-        ("float32", range(2, 201)),
+        pytest.param("float32", range(2, 201), marks=pytest.mark.slow),
         ("float64", [2, 3, 7, 10, 15, 49, 100, 200]),
         ("float16", [2, 3, 7, 10, 15, 49, 100, 200]),
         ("bfloat16", [2, 3, 7, 10, 15, 49, 100, 200]),
@@ -271,6 +271,7 @@ def test_tiny_weights_are_as_good_as_large_ones(cls):
         assert scaled == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @every_metric
 @settings(max_examples=15, deadline=None)
 @given(cuts=st.sets(st.integers(1, 9)), seed=st.integers(0, 9))
@@ -286,6 +287,7 @@ def test_any_split_and_any_order_equal_all_at_once(cls, cuts, seed):
     assert read(cls(), other) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confidence", [0.9, 0.7001])
 @pytest.mark.parametrize("batch", [100_001, 4_000_000])
 def test_20_million_rows_in_one_bin_count_exactly(batch, confidence):
@@ -326,6 +328,7 @@ def test_the_states_of_replicas_merge_by_addition(cls):
     assert float(merged.result()) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_merged_counts_stay_exact_beyond_2_to_the_24():
     rows = 10_000_001
     metric = ExpectedCalibrationError()
