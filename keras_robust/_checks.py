@@ -80,7 +80,11 @@ def ignored_class(owner: str, value: Any) -> int | None:
     if value is None:
         return None
     fix = "Pass the label to leave out, such as -100, or None."
-    return integer(owner, "ignore_class", value, fix=fix)
+    label = integer(owner, "ignore_class", value, fix=fix)
+    if not -(2**31) <= label < 2**31:
+        expected = "an integer of 32 bits"
+        raise invalid(owner, "ignore_class", expected, f"ignore_class={value!r}", fix)
+    return label
 
 
 def generator(owner: str, seed: Any) -> np.random.Generator:

@@ -25,6 +25,7 @@ class Aligned(NamedTuple):
         labels: Class ids, int32 or int64 of shape `(...)`, or soft targets of the shape
             and dtype of `scores`; safe to use at every position.
         soft: Whether `labels` are soft targets.
+        single: Whether the model gave one number; `scores` are (0, z) or (1 - p, p).
         counted: Bool `(...)`: false where the label says to ignore the position.
         broken: Bool `(...)`: counted, but the label is none, or a probability is not.
     """
@@ -32,6 +33,7 @@ class Aligned(NamedTuple):
     scores: Any
     labels: Any
     soft: bool
+    single: bool
     counted: Any
     broken: Any
 
@@ -47,7 +49,7 @@ def align(
     dtype: str,
 ) -> Aligned:
     """Brings labels and predictions to one layout; raises where shapes do not fit."""
-    y_pred, y_true = to_tensor(y_pred), to_tensor(y_true)
+    y_pred, y_true = to_tensor(y_pred), to_tensor(_in_32_bits(y_true))
     axis = _class_axis(owner, y_pred, axis)
     y_true = _drop_label_axis(owner, y_true, y_pred, axis)
     soft = len(y_true.shape) == len(y_pred.shape)
@@ -55,7 +57,8 @@ def align(
     scores = ops.cast(_classes_last(y_pred, axis), dtype)
     if soft:
         y_true = _classes_last(y_true, axis)
-    if y_pred.shape[axis] == 1:
+    single = y_pred.shape[axis] == 1
+    if single:
         labels, counted, fits = _read_binary(y_true, ignore_class, dtype)
         scores = _two_class_scores(scores, from_logits)
         soft = True
@@ -69,7 +72,8 @@ def align(
     if not from_logits:
         outside = _numerics.outside_unit_interval(scores, slack)
         broken = ops.logical_or(broken, ops.any(outside, axis=-1))
-    return Aligned(scores, labels, soft, counted, ops.logical_and(broken, counted))
+    broken = ops.logical_and(broken, counted)
+    return Aligned(scores, labels, soft, single, counted, broken)
 
 
 def keras_mask(y_pred: Any) -> Any:
@@ -78,12 +82,14 @@ def keras_mask(y_pred: Any) -> Any:
 
 
 def spread(owner: str, argument: str, weight: Any, positions: Any, dtype: str) -> Any:
-    """Returns weights or a mask, one value for each position, as a new tensor.
+    """Returns weights or a mask as a new tensor that multiplies the positions.
 
     `weight` may be a scalar, or have the shape of `positions`, a leading part of it
     (one weight per sample), or a trailing 1.
     """
-    weight = ops.cast(to_tensor(weight), dtype)
+    number = isinstance(weight, (int, float))
+    weight = ops.convert_to_tensor(weight, dtype) if number else to_tensor(weight)
+    weight = ops.cast(weight, dtype)
     rank, wanted = len(weight.shape), tuple(positions.shape)
     if rank == len(wanted) + 1 and weight.shape[-1] == 1:
         weight = ops.squeeze(weight, axis=-1)
@@ -98,7 +104,17 @@ def spread(owner: str, argument: str, weight: Any, positions: Any, dtype: str) -
             f"{argument}.shape={tuple(weight.shape)}",
             "Pass one value per position or one per sample.",
         )
-    return ops.broadcast_to(weight, ops.shape(positions))
+    if None in (*weight.shape, *wanted):
+        weight = ops.where(_spreads(weight, positions), weight, float("nan"))
+    return weight
+
+
+def _spreads(weight: Any, positions: Any) -> Any:
+    # For dimensions that tracing did not know: one weight for a batch is an accident.
+    known = [size == 1 and axis > 0 for axis, size in enumerate(weight.shape)]
+    pairs = zip(ops.shape(weight), ops.shape(positions), known)
+    agree = [ops.equal(a, b) for a, b, fine in pairs if not fine]
+    return ops.all(ops.stack([*agree, ops.convert_to_tensor(True)]))
 
 
 def _weight_fits(shape: tuple, wanted: tuple) -> bool:
@@ -144,10 +160,13 @@ def _class_axis(owner: str, y_pred: Any, axis: int) -> int:
 def _drop_label_axis(owner: str, y_true: Any, y_pred: Any, axis: int) -> Any:
     true, pred = tuple(y_true.shape), tuple(y_pred.shape)
     positions = pred[:axis] + pred[axis + 1 :]
-    single = len(true) == len(pred) and pred[axis] == 1 and true[axis] is None
-    if single or (len(true) == len(pred) and true[axis] == 1):
-        y_true = ops.squeeze(y_true, axis=axis)
-        true = true[:axis] + true[axis + 1 :]
+    if len(true) == len(pred):
+        single = pred[axis] == 1 and true[axis] is None
+        if true[axis] == 1 or single:
+            y_true = ops.squeeze(y_true, axis=axis)
+        elif true[-1] == 1 and all(map(_same, true, positions)):
+            y_true = ops.squeeze(y_true, axis=-1)
+        true = tuple(y_true.shape)
     wanted = positions if len(true) == len(positions) else pred
     # One axis for both could be a batch of single outputs as well as a distribution.
     unclear = len(true) == len(pred) == 1
@@ -173,6 +192,17 @@ def _same_size(labels: Any, scores: Any) -> Any:
     # (labels of one row for a batch) must not give a number.
     pairs = zip(ops.shape(labels), ops.shape(scores))
     return ops.all(ops.stack([ops.equal(a, b) for a, b in pairs]))
+
+
+def _in_32_bits(y_true: Any) -> Any:
+    # JAX would wrap wider integers around, to a class perhaps, or to an ignored label.
+    if isinstance(y_true, (list, tuple)):
+        y_true = np.asarray(y_true)
+    if isinstance(y_true, np.ndarray) and y_true.dtype in ("int64", "uint64", "uint32"):
+        limits = np.iinfo("int32")
+        low = 0 if y_true.dtype.kind == "u" else limits.min
+        return np.clip(y_true, low, limits.max).astype("int32")
+    return y_true
 
 
 def _is_ignored(y_true: Any, ignore_class: int | None) -> Any:
@@ -203,8 +233,11 @@ def _read_ids(y_true: Any, ignore_class: int | None, num_classes: int) -> Any:
 
 def _read_soft(y_true: Any, ignore_class: int | None, dtype: str) -> Any:
     slack = _numerics.probability_slack(_numerics.standard_dtype(y_true))
-    targets = ops.cast(_exact_ids(y_true), dtype)
+    targets = ops.cast(y_true, dtype)
     ignored = ops.all(_is_ignored(targets, ignore_class), axis=-1)
+    if ignore_class is not None and 0 <= ignore_class < targets.shape[-1]:
+        # A class of its own, such as padding: its one-hot rows, as its ids.
+        ignored = ops.equal(targets[..., ignore_class], 1.0)
     outside = ops.any(_numerics.outside_unit_interval(targets, slack), axis=-1)
     off = ops.abs(ops.sum(targets, axis=-1) - 1.0) > TARGET_SUM_SLACK
     fits = ops.logical_not(ops.logical_or(outside, off))
@@ -215,7 +248,7 @@ def _read_soft(y_true: Any, ignore_class: int | None, dtype: str) -> Any:
 
 def _read_binary(y_true: Any, ignore_class: int | None, dtype: str) -> Any:
     slack = _numerics.probability_slack(_numerics.standard_dtype(y_true))
-    target = ops.cast(_exact_ids(y_true), dtype)
+    target = ops.cast(y_true, dtype)
     counted = ops.logical_not(_is_ignored(target, ignore_class))
     fits = ops.logical_not(_numerics.outside_unit_interval(target, slack))
     use = ops.logical_and(fits, counted)

@@ -31,6 +31,14 @@ def log_add_constant(u: Any, log_constant: float) -> Any:
     return top + ops.log1p(ops.exp(ops.where(larger, -difference, difference)))
 
 
+def log_of_two_classes(z: Any) -> Any:
+    """Returns the log-probabilities (..., 2) of a single logit z of shape (...).
+
+    From the softmax of (0, z), the loss of an easy label would have few right digits.
+    """
+    return -ops.stack([log_add_constant(z, 0.0), log_add_constant(-z, 0.0)], axis=-1)
+
+
 def log_of_probability(p: Any) -> Any:
     """Returns log(p), finite in value and gradient at p = 0 and at p = 1.
 

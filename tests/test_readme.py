@@ -38,6 +38,10 @@ def test_the_code_runs_and_prints_a_number(code, capsys):
     assert float(values["ece"]) < 0.2
 
 
+def test_the_backend_is_named_because_keras_assumes_tensorflow():
+    assert "export KERAS_BACKEND=" in README
+
+
 def test_there_is_code():
     assert BLOCKS
     assert len(BLOCKS[0].splitlines()) <= 16

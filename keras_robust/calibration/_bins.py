@@ -83,7 +83,7 @@ class ReliabilityBins:
 
     def ece(self) -> float:
         """Expected calibration error, Σ (n_b / n) |acc_b - conf_b|; 0 if empty."""
-        used = self.count > 0
+        used = self._used(0)
         gaps = np.abs(self.accuracy - self.confidence)[used]
         return float(gaps @ self.count[used] / self.total) if used.any() else 0.0
 
@@ -101,9 +101,14 @@ class ReliabilityBins:
             ValueError: If `min_count` is negative or not finite.
         """
         min_count = checked_min_count("ReliabilityBins", min_count)
-        used = (self.count > 0) & (self.count >= min_count)
+        used = self._used(min_count)
         gaps = np.abs(self.accuracy - self.confidence)[used]
         return float(gaps.max()) if used.any() else 0.0
+
+    def _used(self, min_count: float) -> np.ndarray:
+        # A bin whose count is NaN takes part, so that NaN comes out.
+        unknown = np.isnan(self.count)
+        return unknown | ((self.count > 0) & (self.count >= min_count))
 
     def __repr__(self) -> str:
         return (

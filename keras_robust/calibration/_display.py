@@ -199,20 +199,21 @@ class ReliabilityDisplay:
             0.97,
             0.04,
             f"ECE {bins.ece():.3f}\nMCE {bins.mce(self.min_count):.3f}"
-            f"\nn {bins.total:,.6g}",
+            f"\nn {bins.total:,.0f}",
             transform=ax.transAxes,
             ha="right",
             va="bottom",
             fontsize="small",
             bbox={"facecolor": "white", "edgecolor": _GREY, "alpha": 0.85},
         )
+        ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=self.name or "")
+        ax.tick_params(labelbottom=False)
+        ax.legend(fontsize="small")
+        # After the legend, which takes its colours from the first bars.
         for bar, gap, count in zip(self.accuracy_, self.gap_, bins.count[seen]):
             if count < self.min_count:
                 bar.set_alpha(0.25)
                 gap.set_alpha(0.25)
-        ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=self.name or "")
-        ax.tick_params(labelbottom=False)
-        ax.legend(fontsize="small")
 
     def _draw_counts(self, ax: Any) -> None:
         bins = self.bins

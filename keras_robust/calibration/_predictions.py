@@ -56,7 +56,10 @@ def read_predictions(
     if ignore_class is not None:
         # Compared as floats or wide integers: an unsigned label is never -100.
         ignored = y_true == ignore_class
-    keep = ~(ignored.all(axis=-1) if soft else ignored) & (weight > 0)
+    if soft:
+        own = ignore_class is not None and 0 <= ignore_class < scores.shape[-1]
+        ignored = y_true[..., ignore_class] == 1 if own else ignored.all(axis=-1)
+    keep = ~ignored & (weight > 0)
     prob = _probabilities(owner, scores[keep], from_logits)
     label = _labels(owner, y_true[keep], prob.shape[-1], single)
     return Predictions(prob, label, weight[keep], dtype)

@@ -88,7 +88,9 @@ class RobustLoss(keras.losses.Loss):
         # that only the result leaves out would still reach the gradient, as 0 * NaN.
         harmless = ops.full_like(aligned.scores, 0.0 if self.from_logits else 1.0)
         scores = ops.where(ops.expand_dims(live, -1), aligned.scores, harmless)
-        if self.from_logits:
+        if self.from_logits and aligned.single:
+            log_p = _numerics.log_of_two_classes(scores[..., 1])
+        elif self.from_logits:
             log_p = ops.log_softmax(scores, axis=-1)
         else:
             log_p = _numerics.log_of_probability(scores)

@@ -18,8 +18,7 @@ class GammaCE(RobustLoss):
     with `gamma = r / ((K - 1) * (1 - r))` (`noise.gamma_from_noise_rate`) its
     minimiser is the *clean* label posterior, so the model is calibrated on clean
     labels though it saw noisy ones. Far above that value the model becomes
-    over-confident. For language models trained from scratch, its paper takes
-    `gamma = 1e-7`.
+    over-confident. For language models, its paper takes `gamma = 1e-7`.
 
     The loss of a position is
 
@@ -108,7 +107,9 @@ class GammaCE(RobustLoss):
     def label_cost(self, log_p: Any) -> Any:
         """Returns the cost of a label, gated or not."""
         if self.stop_gradient:
-            return -ops.stop_gradient(self._weight(log_p)) * log_p
+            weight = ops.stop_gradient(self._weight(log_p))
+            # 0 * inf, for a class that the model has ruled out, is 0 in the limit.
+            return -weight * ops.where(weight == 0, ops.zeros_like(log_p), log_p)
         if self.b == 0.0 or self.gamma == 0.0:
             return self._ungated(log_p)
         gate = ops.full_like(log_p, self._log_gate())

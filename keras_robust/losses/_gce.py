@@ -51,8 +51,9 @@ class GCE(RobustLoss):
         from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities,
             which are not renormalised. Logits are more exact. Defaults to False.
         ignore_class: Integer label of positions that cost 0, get no gradient (even
-            where their predictions are NaN) and do not count in the mean; a soft
-            target is ignored where all its entries equal it. None ignores nothing.
+            where their predictions are NaN) and do not count in the mean. A soft
+            target is ignored where all its entries equal it or, if it is one of the
+            K classes, where it is that class's one-hot row. None ignores nothing.
             Defaults to -100.
         axis: Axis of the classes in `y_pred`. Defaults to -1.
         reduction: As in `keras.losses.Loss`: `"sum_over_batch_size"` (the mean over

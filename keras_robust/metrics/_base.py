@@ -58,6 +58,8 @@ class BinnedMetric(keras.metrics.Metric):
                 factor = _labels.spread(owner, argument, factor, weight, wide)
                 # Not by multiplication alone: NaN weights of uncounted rows.
                 weight = ops.where(weight == 0, ops.zeros_like(weight), weight * factor)
+        no_weight = ops.logical_not(ops.logical_and(weight >= 0, weight < float("inf")))
+        weight = ops.where(no_weight, ops.full_like(weight, float("nan")), weight)
         confidence, correct = self._top_label(aligned)
         live = weight != 0
         confidence = ops.where(live, confidence, ops.zeros_like(confidence))

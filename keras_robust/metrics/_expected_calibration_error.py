@@ -30,9 +30,10 @@ class ExpectedCalibrationError(BinnedMetric):
         num_bins: Number of bins. Defaults to 15.
         from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities.
             Never guessed from the values. Defaults to False.
-        ignore_class: Integer label of positions to leave out; a soft target is left
-            out where all its entries equal it. None leaves out nothing. Defaults to
-            -100.
+        ignore_class: Integer label of positions to leave out. A soft target is left
+            out where all its entries equal it or, if it is one of the K classes,
+            where it is that class's one-hot row. None leaves out nothing. Defaults
+            to -100.
         name: Name of the metric. Defaults to `"ece"`.
         dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
 
@@ -48,7 +49,8 @@ class ExpectedCalibrationError(BinnedMetric):
 
     Returns:
         A scalar in [0, 1]; 0 if nothing was seen; NaN if a counted prediction was NaN,
-        a probability outside [0, 1], or a label no class.
+        a probability outside [0, 1], a label no class, or a weight negative, infinite
+        or NaN.
 
     Raises:
         ValueError: If an argument is outside its range, or shapes do not fit.

@@ -46,10 +46,10 @@ def flip_labels(
     """
     owner = "flip_labels"
     matrix = checked_matrix(owner, matrix)
-    labels = integer_labels(owner, labels)
+    labels = integer_labels(owner, "labels", labels)
     rng = _checks.generator(owner, seed)
     ignore_class = _checks.ignored_class(owner, ignore_class)
-    counted = counted_labels(owner, labels, ignore_class, len(matrix))
+    counted = counted_labels(owner, "labels", labels, ignore_class, len(matrix))
     noisy = labels.copy()
     for true_class, row in enumerate(matrix):
         where = counted & (labels == true_class)
@@ -58,24 +58,36 @@ def flip_labels(
     return NoisyLabels.compare(noisy, true, given, len(matrix))
 
 
-def integer_labels(owner: str, labels: Any) -> np.ndarray:
+def integer_labels(owner: str, argument: str, labels: Any) -> np.ndarray:
     """Returns labels as an integer array, or raises."""
     array = np.asarray(labels)
     if array.size == 0:
         return array.astype("int64") if array.dtype.kind not in "iu" else array
     if array.dtype.kind not in "iu":
         raise TypeError(
-            f"{owner}: `labels` must be integer class ids. Received: an array of dtype "
-            f"{array.dtype}. Convert them with `labels.astype('int64')`, or one-hot "
-            "labels with `labels.argmax(-1)`."
+            f"{owner}: `{argument}` must be integer class ids. Received: an array of "
+            f"dtype {array.dtype}. Convert them with `.astype('int64')`, or one-hot "
+            "labels with `.argmax(-1)`."
         )
     return array
 
 
 def counted_labels(
-    owner: str, labels: np.ndarray, ignore_class: int | None, num_classes: int
+    owner: str,
+    argument: str,
+    labels: np.ndarray,
+    ignore_class: int | None,
+    num_classes: int,
 ) -> np.ndarray:
     """Returns where labels are not ignored; raises if such a label is no class."""
+    if num_classes - 1 > np.iinfo(labels.dtype).max:
+        raise _checks.invalid(
+            owner,
+            argument,
+            f"of a dtype that can hold class {num_classes - 1}",
+            f"dtype {labels.dtype}",
+            "Convert the labels with `.astype('int64')`.",
+        )
     counted = np.ones(labels.shape, bool)
     if ignore_class is not None:
         counted = labels != ignore_class
@@ -83,7 +95,7 @@ def counted_labels(
     if bad.any():
         raise _checks.invalid(
             owner,
-            "labels",
+            argument,
             f"in [0, {num_classes})",
             f"{int(bad.sum())} labels outside, the first {labels[bad].flat[0]}",
             f"Positions labelled ignore_class={ignore_class} are left alone.",

@@ -74,8 +74,11 @@ def corrupt_spans(
     types = _entity_types(owner, tags)
     rng = _checks.generator(owner, seed)
     ignore_class = _checks.ignored_class(owner, ignore_class)
-    sentences = [integer_labels(owner, sentence) for sentence in sequences]
-    counted = [counted_labels(owner, s, ignore_class, len(tags)) for s in sentences]
+    sentences = [integer_labels(owner, "sequences", s) for s in sequences]
+    counted = [
+        counted_labels(owner, "sequences", s, ignore_class, len(tags))
+        for s in sentences
+    ]
     clean = [s[c].astype("int64") for s, c in zip(sentences, counted)]
     spans = [_read_spans(owner, s, tags, i) for i, s in enumerate(clean)]
     lengths = [span.end - span.start for found in spans for span in found] or [1]
@@ -89,7 +92,10 @@ def corrupt_spans(
         out = sentence.copy()
         out[keep] = flat[-1]
         noisy.append(out)
-    labels = np.stack(noisy) if isinstance(sequences, np.ndarray) else noisy
+    padded = isinstance(sequences, np.ndarray) and sequences.ndim == 2
+    labels = np.array(noisy, sequences.dtype) if padded else noisy
+    if padded:
+        labels = labels.reshape(sequences.shape)
     true = np.concatenate([np.zeros(0, "int64"), *clean])
     return NoisyLabels.compare(labels, true, np.concatenate(flat), len(tags))
 

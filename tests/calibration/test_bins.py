@@ -88,6 +88,9 @@ def test_ignored_weight_0_and_removed_are_the_same():
         bins = bin_predictions(y, spoilt, sample_weight=weight)
         np.testing.assert_array_equal(bins.count, expected.count)
         assert bins.ece() == pytest.approx(expected.ece())
+    own = bin_predictions(LABELS, PROB, ignore_class=1)
+    same = bin_predictions(np.eye(4)[LABELS], PROB, ignore_class=1)
+    assert own.total == same.total == (LABELS != 1).sum()
     soft = np.where(keep[:, None], np.eye(4)[LABELS], -100)
     assert bin_predictions(soft, spoilt).ece() == pytest.approx(expected.ece())
 

@@ -10,11 +10,11 @@ import pickle
 import keras
 import numpy as np
 import pytest
-from backend import BACKEND, to_numpy, value_and_grad, with_mask
+from backend import jit_modes, to_numpy, value_and_grad, with_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_robust import losses
+from keras_robust import losses, metrics
 
 EXTRA = {
     "GCE": [{"q": 0.0}, {"q": 1.0}],
@@ -97,13 +97,21 @@ def test_axis_says_where_the_classes_are(cls, kwargs):
     moved = np.moveaxis(z, -1, 1)
     close(values(first, y, moved), values(loss, y, z))
     close(values(first, y[:, None], moved), values(loss, y, z))
+    close(values(first, y[..., None], moved), values(loss, y, z))
     close(values(first, np.moveaxis(EYE[y], -1, 1), moved), values(loss, y, z))
+    y, weight = np.where(y == 1, -100, y), np.arange(12.0).reshape(3, 4)
+    mask = np.arange(12).reshape(3, 4) % 2 == 0
+    masked = values(first, y, with_mask(moved, mask), sample_weight=weight)
+    close(masked, values(loss, y, with_mask(z, mask), sample_weight=weight))
+    close(float(first(y, moved, weight)), float(loss(y, z, weight)))
+    prob, first = softmax(z), cls(**kwargs, axis=1)
+    close(values(first, y, np.moveaxis(prob, -1, 1)), values(cls(**kwargs), y, prob))
 
 
 @every_loss
 def test_soft_targets_mix_the_losses_of_their_classes(cls, kwargs):
     loss = cls(**kwargs, from_logits=True)
-    targets = RNG.dirichlet(np.ones(K), 12).astype("float32")
+    targets = np.random.default_rng(4).dirichlet(np.ones(K), 12).astype("float32")
     hard = [values(loss, np.full(12, k), LOGITS) for k in range(K)]
     close(values(loss, targets, LOGITS), np.sum(targets.T * hard, 0))
 
@@ -115,7 +123,7 @@ def test_a_single_logit_is_the_second_of_two_classes(cls, kwargs):
     two = np.concatenate([np.zeros_like(z), z], -1)
     for labels in (y, y[:, None], y.astype("float32")):
         close(values(loss, labels, z), values(loss, y, two))
-    soft = RNG.uniform(size=12).astype("float32")
+    soft = np.random.default_rng(4).uniform(size=12).astype("float32")
     both = np.stack([1 - soft, soft], -1)
     close(values(loss, soft, z), values(loss, both, two))
     probabilities = cls(**kwargs)
@@ -178,8 +186,15 @@ def test_ignored_positions_cost_nothing_and_do_not_count(cls, kwargs):
     close(float(loss(ignored, LOGITS)), float(loss(LABELS[keep], LOGITS[keep])))
     soft = np.where(keep[:, None], EYE[LABELS], -100)
     close(float(loss(soft, LOGITS)), float(loss(LABELS[keep], LOGITS[keep])))
-    other = cls(**kwargs, from_logits=True, ignore_class=0)
-    close(values(other, LABELS, LOGITS), values(loss, LABELS, LOGITS) * (LABELS != 0))
+    for label in (0, 3):  # a class of its own, such as padding
+        other = cls(**kwargs, from_logits=True, ignore_class=label)
+        expected = values(loss, LABELS, LOGITS) * (label != LABELS)
+        assert (expected == 0).any()
+        close(values(other, LABELS, LOGITS), expected)
+        close(values(other, EYE[LABELS], LOGITS), expected)
+    void = cls(**kwargs, from_logits=True, ignore_class=255)
+    marked = np.where(keep, LABELS, 255).astype("uint8")
+    close(values(void, marked, LOGITS), values(loss, ignored, LOGITS))
 
 
 @every_loss
@@ -245,14 +260,15 @@ REDUCTIONS = [
 def test_reductions_are_those_of_keras(cls, ignored, weights, masked, reduction):
     # Keras's own loss, on the same labels, masks and weights, tells by how much each
     # position counts: it is linear in its costs, and so are ours.
+    rng = np.random.default_rng(4)
     y, z = LABELS.reshape(3, 4).copy(), LOGITS.reshape(3, 4, K)
     if ignored:
         y[0, 1:] = -100
     weight = {
         None: None,
-        "rows": RNG.uniform(size=(3, 1)).astype("float32"),
-        "positions": RNG.uniform(size=(3, 4)).astype("float32"),
-        "trailing": RNG.uniform(size=(3, 4, 1)).astype("float32"),
+        "rows": rng.uniform(size=(3, 1)).astype("float32"),
+        "positions": rng.uniform(size=(3, 4)).astype("float32"),
+        "trailing": rng.uniform(size=(3, 4, 1)).astype("float32"),
         "scalar": 0.3,
     }[weights]
     # Spread out by hand for Keras: on PyTorch it multiplies (3, 1) in place and fails.
@@ -261,7 +277,7 @@ def test_reductions_are_those_of_keras(cls, ignored, weights, masked, reduction)
         spread = np.ones((3, 4)) * np.reshape(
             weight, (3, -1) if np.size(weight) > 1 else ()
         )
-    mask = RNG.uniform(size=(3, 4)) < 0.6 if masked else np.ones((3, 4), bool)
+    mask = rng.uniform(size=(3, 4)) < 0.6 if masked else np.ones((3, 4), bool)
     ours = cls(from_logits=True, reduction=reduction)
     theirs = keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, ignore_class=-100, reduction=reduction
@@ -383,19 +399,21 @@ def test_probabilities_of_exactly_0_and_1_are_finite(cls, kwargs, label):
     assert value > 0.01 or label == 0
 
 
-@every_class
-def test_an_impossible_class_is_a_logit_of_minus_infinity(cls):
+@every_loss
+def test_an_impossible_class_is_a_logit_of_minus_infinity(cls, kwargs):
     z = LOGITS.copy()
     z[:, 0] = -np.inf
     labels = np.maximum(LABELS, 1)
-    without = np.delete(z, 0, axis=-1)
-    if cls.__name__ == "SGCE":
-        # Smoothing weighs the impossible class too; its cost there is that of p = 0.
-        assert np.isfinite(float(cls(from_logits=True)(labels, z)))
+    loss = cls(**kwargs, from_logits=True)
+    if loss.get_config().get("smoothing"):
+        # Smoothing weighs the impossible class too: its cost there is that of p = 0.
+        value = float(loss(labels, z))
+        assert value == np.inf if loss.q == 0 else np.isfinite(value)
         return
-    value, grad = value_and_grad(lambda z: cls(from_logits=True)(EYE[labels], z), z)
-    close(value, float(cls(from_logits=True)(labels - 1, without)))
+    value, grad = value_and_grad(lambda z: loss(EYE[labels], z), z)
+    close(value, float(loss(labels - 1, np.delete(z, 0, axis=-1))))
     assert (grad[:, 0] == 0).all()
+    assert np.isfinite(grad).all()
 
 
 @every_loss
@@ -451,7 +469,19 @@ def test_a_soft_target_that_is_no_distribution_gives_nan(cls, row):
 
 
 @every_class
-@pytest.mark.parametrize("bad", [1.1, -0.1, np.nan, np.inf, 5.0])
+@pytest.mark.parametrize("dtype", ["uint32", "int64", "uint64"])
+def test_integers_that_would_wrap_around_give_nan(cls, dtype):
+    # In 32 bits these are class 1, or -100.
+    for wide in (2**32 + 1, 2**32 - 100, 2**64 - 100):
+        if wide <= np.iinfo(dtype).max:
+            labels = LABELS.astype(dtype)
+            labels[3] = wide
+            found = np.isnan(values(cls(from_logits=True), labels, LOGITS))
+            assert found.nonzero()[0].tolist() == [3]
+
+
+@every_class
+@pytest.mark.parametrize("bad", [1.1, 1 + 1e-4, -1e-4, -0.1, np.nan, np.inf, 5.0])
 def test_a_number_that_is_no_probability_gives_nan(cls, bad):
     prob = softmax(LOGITS)
     prob[3, (LABELS[3] + 1) % K] = bad  # not even the label's
@@ -464,6 +494,20 @@ def test_probabilities_off_by_rounding_are_fine(cls):
     exact = np.array([[1.0, 0.0, 0.0]], "float32")
     for label in range(3):
         close(float(cls()([label], prob)), float(cls()([label], exact)))
+    assert values(cls(), [0], prob * (1 + 5e-6)) >= 0  # more than sure costs nothing
+
+
+@every_class
+@pytest.mark.parametrize(("dtype", "off"), [("float16", 1e-3), ("bfloat16", 8e-3)])
+def test_probabilities_in_half_precision_have_more_room(cls, dtype, off):
+    rng = np.random.default_rng(4)
+    half = keras.ops.cast(softmax(rng.normal(size=(50, 100)) * 4), dtype)
+    labels = rng.integers(0, 100, 50)
+    full = values(cls(), labels, to_numpy(half))
+    close(values(cls(), labels, half), full)
+    for far, broken in ((off, False), (8 * off, True)):
+        row = keras.ops.cast(np.array([[1 + far, 0.0]]), dtype)
+        assert np.isnan(float(cls()([0], row))) == broken
 
 
 @every_class
@@ -602,14 +646,10 @@ def test_losses_are_registered_under_the_package(cls):
 # --- Inside models ------------------------------------------------------------------
 
 
-def jit_modes():
-    return [False] if BACKEND == "torch" else [True, False]
-
-
 @every_loss
 @pytest.mark.parametrize("jit_compile", jit_modes())
 def test_fit_learns_and_its_loss_is_that_of_evaluate(cls, kwargs, jit_compile):
-    x = RNG.normal(size=(96, K)).astype("float32")
+    x = np.random.default_rng(4).normal(size=(96, K)).astype("float32")
     y = x.argmax(-1)
     y[::8] = -100
     model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(K)])
@@ -631,10 +671,32 @@ def test_fit_leaves_masked_positions_out(cls, jit_compile):
         [keras.layers.Embedding(6, 8, mask_zero=True), keras.layers.Dense(K)]
     )
     loss = cls(from_logits=True)
-    model.compile("sgd", loss, jit_compile=jit_compile)
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=jit_compile)
     first = model.fit(tokens, labels, verbose=0).history["loss"][0]
-    assert np.isfinite(first)
-    kept = to_numpy(
-        loss(np.where(tokens > 0, labels, -100), model.predict(tokens, verbose=0))
-    )
+    logits = model.predict(tokens, verbose=0)
+    kept = float(loss(np.where(tokens > 0, labels, -100), logits))
+    close(first, kept, 1e-4)
     close(model.evaluate(tokens, labels, verbose=0), kept, 1e-4)
+
+
+@every_class
+@pytest.mark.parametrize(
+    ("policy", "classes"), [("mixed_float16", 2052), ("mixed_bfloat16", 300)]
+)
+def test_a_mixed_precision_model_keeps_its_labels(cls, policy, classes):
+    # Labels 2048 and 2049 (float16), or 256 and 257 (bfloat16), each learnt as itself.
+    labels = classes - np.array([4, 3] if classes > 2000 else [44, 43])
+    x = np.eye(2, dtype="float32")
+    layer = keras.layers.Dense(classes, dtype=policy)
+    model = keras.Sequential([keras.Input((2,)), layer])
+    loss = cls(from_logits=True)
+    metric = metrics.ExpectedCalibrationError(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy", metric])
+    layer.kernel.assign(30 * np.eye(classes, dtype="float32")[labels])
+    scores = model.evaluate(x, labels, verbose=0, return_dict=True)
+    assert scores["accuracy"] == 1
+    assert scores["ece"] < 1e-3
+    swapped = model.evaluate(x, labels[::-1], verbose=0, return_dict=True)
+    assert swapped["ece"] > 0.9
+    assert swapped["loss"] > scores["loss"] + 0.5
+    assert np.isfinite(model.fit(x, labels, verbose=0).history["loss"][0])

@@ -127,6 +127,50 @@ def test_the_value_of_a_hard_label_is_right(loss, cost, log_p):
     np.testing.assert_allclose(value, float(cost(p_y)), rtol=1e-4)
 
 
+EASY = [
+    (GCE(q=0.0, from_logits=True), lambda p: -np.log(p)),
+    (GCE(q=0.7, from_logits=True), lambda p: reference.gce(p, 0.7)),
+    *(
+        (
+            GammaCE(gamma=g, b=b, from_logits=True),
+            lambda p, g=g: reference.gamma_ce(p, g),
+        )
+        for g in (1e-7, 0.1, 0.5, 0.9, 1.0)
+        for b in (0.0, 0.3)
+    ),
+]
+
+
+@pytest.mark.parametrize(("loss", "cost"), EASY)
+@pytest.mark.parametrize("logit", [5.0, 14.0, 20.0, 80.0])
+def test_the_value_of_an_easy_label_is_right(loss, cost, logit):
+    # A single logit, so that 1 - p_y is there to the last digit. 1 - p = x is taken
+    # by hand, and the cost from its series where p rounds to 1: cost = x + O(x^2).
+    value, grad = value_and_grad(lambda z: loss([1], z), [[logit]])
+    x = np.exp(-np.longdouble(logit)) / (1 + np.exp(-np.longdouble(logit)))
+    expected = cost(1 - x) if logit < 14 else x
+    np.testing.assert_allclose(value, float(expected), rtol=2e-5)
+    slope = float(x) * (1 if logit >= 14 else -float(_slope(cost, 1 - x)) * (1 - x))
+    np.testing.assert_allclose(grad, [[-slope]], rtol=2e-5)
+
+
+def _slope(cost, p, step=1e-6):
+    step = np.longdouble(step)
+    return (cost(p + step) - cost(p - step)) / (2 * step)
+
+
+@pytest.mark.parametrize("gap", [10.0, 20.0, 40.0])
+@pytest.mark.parametrize("q", [0.0, 0.5, 1.0])
+def test_smoothing_keeps_the_pull_on_a_hard_label_right(q, gap):
+    # d loss / d z_y = p_y * sum_k w_k p_k^q - w_y p_y^q
+    loss = SGCE(q=q, smoothing=0.1, from_logits=True)
+    _, grad = value_and_grad(lambda z: loss([0], z), [[0.0, gap]])
+    p = reference.softmax([0.0, gap])
+    w = np.array([0.9, 0.1])
+    expected = p[0] * (w * p**q).sum() - w[0] * p[0] ** q
+    np.testing.assert_allclose(grad[0, 0], float(expected), rtol=1e-5)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("q", [0.0, 0.4, 1.0])
 def test_the_sgce_gradient_is_that_of_its_formula(q, smoothing):

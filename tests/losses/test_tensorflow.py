@@ -34,6 +34,19 @@ def test_unknown_batch_dimensions_trace(cls):
 
 
 @every_class
+def test_one_weight_for_a_batch_of_unknown_size_gives_nan(cls):
+    loss = cls(from_logits=True)
+    spec = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, K], tf.float32)]
+    spec.append(tf.TensorSpec([None], tf.float32))
+    traced = tf.function(lambda y, z, w: loss(y, z, w), input_signature=spec)
+    weight = np.arange(12, dtype="float32")
+    expected = float(loss(LABELS, LOGITS, weight))
+    given = (LABELS.astype("int32"), LOGITS)
+    np.testing.assert_allclose(traced(*given, weight), expected, rtol=1e-5)
+    assert np.isnan(traced(*given, weight[1:2]))
+
+
+@every_class
 def test_an_unknown_number_of_classes_raises(cls):
     loss = cls(from_logits=True)
     with pytest.raises(ValueError, match="known number of classes"):

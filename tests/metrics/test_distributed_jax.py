@@ -45,3 +45,19 @@ def test_two_devices_report_what_one_does(two_devices, loss, jit_compile):
     assert logs["loss"][0] == pytest.approx(np.mean(means), rel=1e-5)
     assert logs["ece"][0] == pytest.approx(bins.ece(), rel=1e-4)
     assert logs["mce"][0] == pytest.approx(bins.mce(), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_jitted_stateless_updates_count_20_million_rows_exactly():
+    metric = metrics.ExpectedCalibrationError()
+    prob, labels = np.full((66_667, 1), 0.9, "float32"), np.arange(66_667) % 4 > 0
+    step = jax.jit(lambda state: metric.stateless_update_state(state, labels, prob))
+    state = metric.stateless_reset_state()
+    for _ in range(300):
+        state = step(state)
+    for variable, value in zip(metric.variables, state):
+        variable.assign(value)
+    bins = metric.bin_statistics()
+    assert bins.total == 300 * 66_667
+    np.testing.assert_allclose(bins.confidence[13], float(np.float32(0.9)), rtol=1e-6)
+    np.testing.assert_allclose(bins.accuracy[13], labels.mean(), rtol=1e-9)

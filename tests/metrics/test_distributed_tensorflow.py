@@ -22,15 +22,21 @@ def test_two_replicas_report_what_one_does(cls, two_replicas):
         model.compile(
             keras.optimizers.SGD(0.0),
             GammaCE(from_logits=True),
-            metrics=[cls(from_logits=True)],
+            metrics=[metric := cls(from_logits=True)],
+            weighted_metrics=[cls(from_logits=True, name="weighted")],
             jit_compile=False,  # with XLA, TensorFlow cannot mirror on CPUs at all
         )
-    fitted = model.fit(X, LABELS, batch_size=32, epochs=2, verbose=0).history
+    weight = np.random.default_rng(1).uniform(size=101)
+    data = {"x": X, "y": LABELS, "sample_weight": weight, "batch_size": 32}
+    fitted = model.fit(**data, epochs=2, verbose=0).history
     logits = model.predict(X, verbose=0)
     bins = bin_predictions(LABELS, logits, from_logits=True)
     name = cls().name
     expected = getattr(bins, name)()
-    scores = model.evaluate(X, LABELS, batch_size=32, verbose=0, return_dict=True)
+    scores = model.evaluate(**data, verbose=0, return_dict=True)
     assert scores[name] == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_array_equal(metric.bin_statistics().count, bins.count)
+    heavy = bin_predictions(LABELS, logits, from_logits=True, sample_weight=weight)
+    assert scores["weighted"] == pytest.approx(getattr(heavy, name)(), rel=1e-4)
     # The second epoch shows that the state was reset on both replicas.
     assert fitted[name][-1] == pytest.approx(expected, rel=1e-4)

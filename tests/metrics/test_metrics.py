@@ -7,7 +7,7 @@ import pickle
 import keras
 import numpy as np
 import pytest
-from backend import BACKEND, to_numpy, with_mask
+from backend import BACKEND, jit_modes, to_numpy, with_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -173,6 +173,17 @@ def test_bad_values_give_nan_and_stay(cls, bad):
 
 
 @every_metric
+@pytest.mark.parametrize("bad", [np.nan, -1.0, -0.5, np.inf])
+def test_a_weight_that_is_none_gives_nan(cls, bad):
+    metric = cls()
+    prob = np.array([[0.9, 0.1], [0.6, 0.4]], "float32")
+    assert np.isnan(read(metric, ([0, 1], prob, np.array([bad, 1.0]))))
+    # The table says so as well.
+    assert np.isnan(metric.bin_statistics().ece())
+    assert np.isnan(metric.bin_statistics().mce())
+
+
+@every_metric
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_logits_that_are_no_numbers_give_nan(cls, bad):
     z = np.array([[0.0, bad], [1.0, 2.0]], "float32")
@@ -243,6 +254,8 @@ def test_ignored_masked_weight_0_and_removed_are_the_same(cls):
     masked = with_mask(spoilt, keep)
     assert read(cls(), (broken, masked)) == pytest.approx(expected, rel=1e-6)
     other = read(cls(ignore_class=2), (LABELS, PROB))
+    one_hot = np.eye(K, dtype="float32")[LABELS]
+    assert read(cls(ignore_class=2), (one_hot, PROB)) == pytest.approx(other)
     kept = LABELS != 2
     assert other == pytest.approx(read(cls(), (LABELS[kept], PROB[kept])), rel=1e-6)
     assert np.isnan(read(cls(ignore_class=None), (ignored, PROB)))
@@ -444,10 +457,6 @@ def make_model(jit_compile, **compile_arguments):
     return model
 
 
-def jit_modes():
-    return [False] if BACKEND == "torch" else [True, False]
-
-
 @pytest.mark.parametrize("jit_compile", jit_modes())
 def test_fit_and_evaluate_report_what_numpy_does(jit_compile):
     both = [
@@ -456,7 +465,7 @@ def test_fit_and_evaluate_report_what_numpy_does(jit_compile):
     ]
     weighted = [ExpectedCalibrationError(from_logits=True, name="weighted_ece")]
     model = make_model(jit_compile, metrics=both, weighted_metrics=weighted)
-    x = RNG.normal(size=(500, K)).astype("float32")
+    x = np.random.default_rng(4).normal(size=(500, K)).astype("float32")
     logs = model.fit(x, LABELS, sample_weight=WEIGHT, batch_size=64, verbose=0).history
     logits = model.predict(x, verbose=0)
     bins = bin_predictions(LABELS, logits, from_logits=True)
@@ -508,7 +517,7 @@ def test_masks_reach_the_metric_and_where_keras_drops_them_labels_do(jit_compile
 @every_metric
 def test_metrics_are_saved_and_loaded_with_a_compiled_model(cls, tmp_path):
     model = make_model(False, metrics=[cls(num_bins=9, from_logits=True)])
-    x = RNG.normal(size=(500, K)).astype("float32")
+    x = np.random.default_rng(4).normal(size=(500, K)).astype("float32")
     before = model.evaluate(x, LABELS, verbose=0, return_dict=True)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)

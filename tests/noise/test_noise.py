@@ -107,6 +107,8 @@ def test_classes_that_are_absent_have_no_realised_row():
         ([0, 5], symmetric_matrix(5, 0.1), ValueError, r"`labels` must be in \[0, 5\)"),
         ([-1], symmetric_matrix(5, 0.1), ValueError, "`labels` must be in"),
         ([0.0], symmetric_matrix(5, 0.1), TypeError, "integer class ids"),
+        (np.zeros(9, "int8"), symmetric_matrix(200, 0.1), ValueError, "class 199"),
+        (np.zeros(9, "uint8"), symmetric_matrix(300, 0.1), ValueError, "class 299"),
         ([0], [[0.5, 0.6], [0.5, 0.5]], ValueError, "rows summing to 1"),
         ([0], [[1.5, -0.5], [0.5, 0.5]], ValueError, "of probabilities"),
         ([0], [[np.nan, 1], [0, 1]], ValueError, "of probabilities"),

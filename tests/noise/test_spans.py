@@ -97,6 +97,15 @@ def test_what_comes_out_is_valid_iob2_of_the_same_length(seed, rates):
     spans(noisy.labels[0])
 
 
+def test_no_sequences_and_ragged_arrays_come_back_as_they_came():
+    assert corrupt_spans([], TAGS, seed=0).labels == []
+    for empty in (np.zeros((0, 5), int), np.zeros((2, 0), int)):
+        assert corrupt_spans(empty, TAGS, seed=0).labels.shape == empty.shape
+    ragged = np.array([np.array([1, 2]), np.array([0])], dtype=object)
+    noisy = corrupt_spans(ragged, TAGS, drop=1.0, seed=0)
+    assert [labels.tolist() for labels in noisy.labels] == [[0, 0], [0]]
+
+
 def test_ignored_positions_stay_and_do_not_break_an_entity():
     # Word pieces: the second piece of a word is ignored.
     padded = np.array([[1, -100, 2, 0, -100, -100], [3, -100, -100, -100, -100, -100]])
@@ -131,7 +140,7 @@ def test_the_realised_matrix_and_rate_are_those_of_the_tokens():
         ([[0, 2]], TAGS, "I-PER at token 1 of sequence 0"),
         ([[0], [1, 4]], TAGS, "I-LOC at token 1 of sequence 1"),
         ([[1, 0, 2]], TAGS, "valid IOB2"),
-        ([[9]], TAGS, r"`labels` must be in \[0, 7\)"),
+        ([[9]], TAGS, r"`sequences` must be in \[0, 7\)"),
         ([[0]], ["O", "B-PER"], "`tags` must be"),
         ([[0]], ["B-PER", "I-PER"], "`tags` must be"),
         ([[0]], ["O", "O", "B-PER", "I-PER"], "`tags` must be"),
