@@ -1,6 +1,6 @@
-"""How labels, masks and weights line up with predictions.
+"""How labels line up with predictions.
 
-Losses and metrics read their inputs here, so that both accept the same shapes, ignore
+Losses and metrics read their labels here, so that both accept the same shapes, ignore
 the same positions and refuse the same labels.
 """
 
@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
-from keras.src.backend import get_keras_mask
 
 from keras_robust import _checks, _numerics
 
@@ -76,56 +75,8 @@ def align(
     return Aligned(scores, labels, soft, single, counted, broken)
 
 
-def keras_mask(y_pred: Any) -> Any:
-    """Returns the mask that Keras attached to the predictions, or None."""
-    return get_keras_mask(y_pred)
-
-
-def spread(owner: str, argument: str, weight: Any, positions: Any, dtype: str) -> Any:
-    """Returns weights or a mask as a new tensor that multiplies the positions.
-
-    `weight` may be a scalar, or have the shape of `positions`, a leading part of it
-    (one weight per sample), or a trailing 1.
-    """
-    number = isinstance(weight, (int, float))
-    weight = ops.convert_to_tensor(weight, dtype) if number else to_tensor(weight)
-    weight = ops.cast(weight, dtype)
-    rank, wanted = len(weight.shape), tuple(positions.shape)
-    if rank == len(wanted) + 1 and weight.shape[-1] == 1:
-        weight = ops.squeeze(weight, axis=-1)
-    elif 0 < rank < len(wanted):
-        for _ in range(len(wanted) - rank):
-            weight = ops.expand_dims(weight, axis=-1)
-    if not _weight_fits(tuple(weight.shape), wanted):
-        raise _checks.invalid(
-            owner,
-            argument,
-            f"a scalar, or of shape {wanted} or a leading part of it",
-            f"{argument}.shape={tuple(weight.shape)}",
-            "Pass one value per position or one per sample.",
-        )
-    if None in (*weight.shape, *wanted):
-        weight = ops.where(_spreads(weight, positions), weight, float("nan"))
-    return weight
-
-
-def _spreads(weight: Any, positions: Any) -> Any:
-    # For dimensions that tracing did not know: one weight for a batch is an accident.
-    known = [size == 1 and axis > 0 for axis, size in enumerate(weight.shape)]
-    pairs = zip(ops.shape(weight), ops.shape(positions), known)
-    agree = [ops.equal(a, b) for a, b, fine in pairs if not fine]
-    return ops.all(ops.stack([*agree, ops.convert_to_tensor(True)]))
-
-
-def _weight_fits(shape: tuple, wanted: tuple) -> bool:
-    if not shape:
-        return True
-    if len(shape) != len(wanted) or not _same(shape[0], wanted[0]):
-        return False
-    return all(a == 1 or _same(a, b) for a, b in zip(shape[1:], wanted[1:]))
-
-
-def _same(a: int | None, b: int | None) -> bool:
+def same_size(a: int | None, b: int | None) -> bool:
+    """Returns whether two static sizes may be equal; None is not known yet."""
     return a is None or b is None or a == b
 
 
@@ -164,13 +115,13 @@ def _drop_label_axis(owner: str, y_true: Any, y_pred: Any, axis: int) -> Any:
         single = pred[axis] == 1 and true[axis] is None
         if true[axis] == 1 or single:
             y_true = ops.squeeze(y_true, axis=axis)
-        elif true[-1] == 1 and all(map(_same, true, positions)):
+        elif true[-1] == 1 and all(map(same_size, true, positions)):
             y_true = ops.squeeze(y_true, axis=-1)
         true = tuple(y_true.shape)
     wanted = positions if len(true) == len(positions) else pred
     # One axis for both could be a batch of single outputs as well as a distribution.
     unclear = len(true) == len(pred) == 1
-    if len(true) != len(wanted) or not all(map(_same, true, wanted)) or unclear:
+    if len(true) != len(wanted) or not all(map(same_size, true, wanted)) or unclear:
         raise _checks.invalid(
             owner,
             "y_true",

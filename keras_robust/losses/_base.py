@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_robust import _checks, _labels, _numerics
+from keras_robust import _checks, _labels, _numerics, _weights
 
 
 class RobustLoss(keras.losses.Loss):
@@ -48,7 +48,7 @@ class RobustLoss(keras.losses.Loss):
         class 2049 is 2048 (float16), average in that dtype, and on PyTorch multiply
         the caller's weights in place.
         """
-        mask = _labels.keras_mask(y_pred)
+        mask = _weights.keras_mask(y_pred)
         losses, counted, weight = self._position_losses(
             y_true, y_pred, sample_weight, mask
         )
@@ -70,11 +70,11 @@ class RobustLoss(keras.losses.Loss):
         )
         counted, weight = aligned.counted, None
         if mask is not None:
-            seen = _labels.spread(owner, "mask", mask, counted, dtype)
+            seen = _weights.spread(owner, "mask", mask, counted, dtype)
             counted = ops.logical_and(counted, seen != 0)
         live = counted
         if sample_weight is not None:
-            weight = _labels.spread(
+            weight = _weights.spread(
                 owner, "sample_weight", sample_weight, counted, dtype
             )
             live = ops.logical_and(counted, weight != 0)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_robust import _checks, _labels, _numerics
+from keras_robust import _checks, _labels, _numerics, _weights
 from keras_robust.calibration._bins import ReliabilityBins, bin_edges, checked_num_bins
 from keras_robust.metrics import _sums
 
@@ -39,7 +39,7 @@ class BinnedMetric(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch of predictions to the bins."""
         owner = type(self).__name__
-        mask = _labels.keras_mask(y_pred)
+        mask = _weights.keras_mask(y_pred)
         y_pred = ops.stop_gradient(_labels.to_tensor(y_pred))
         given = _numerics.standard_dtype(y_pred)
         wide = "float64" if given == "float64" else "float32"
@@ -55,7 +55,7 @@ class BinnedMetric(keras.metrics.Metric):
         weight = ops.cast(aligned.counted, wide)
         for argument, factor in (("mask", mask), ("sample_weight", sample_weight)):
             if factor is not None:
-                factor = _labels.spread(owner, argument, factor, weight, wide)
+                factor = _weights.spread(owner, argument, factor, weight, wide)
                 # Not by multiplication alone: NaN weights of uncounted rows.
                 weight = ops.where(weight == 0, ops.zeros_like(weight), weight * factor)
         no_weight = ops.logical_not(ops.logical_and(weight >= 0, weight < float("inf")))
