@@ -19,11 +19,9 @@ def spread(owner: str, argument: str, weight: Any, positions: Any, dtype: str) -
     `weight` may be a scalar, or have the shape of `positions`, a leading part of it
     (one weight per sample), or a trailing 1.
     """
-    number = isinstance(weight, (int, float))
-    weight = (
-        ops.convert_to_tensor(weight, dtype) if number else _labels.to_tensor(weight)
-    )
-    weight = ops.cast(weight, dtype)
+    if isinstance(weight, (int, float)):
+        weight = ops.convert_to_tensor(weight, dtype)
+    weight = ops.cast(_labels.to_tensor(weight), dtype)
     rank, wanted = len(weight.shape), tuple(positions.shape)
     if rank == len(wanted) + 1 and weight.shape[-1] == 1:
         weight = ops.squeeze(weight, axis=-1)

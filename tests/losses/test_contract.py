@@ -184,6 +184,8 @@ def test_ignored_positions_cost_nothing_and_do_not_count(cls, kwargs):
     ignored = np.where(keep, LABELS, -100)
     assert (values(loss, ignored, LOGITS)[~keep] == 0).all()
     close(float(loss(ignored, LOGITS)), float(loss(LABELS[keep], LOGITS[keep])))
+    weight = np.where(keep, 1, np.nan)  # not even then
+    close(float(loss(ignored, LOGITS, weight)), float(loss(ignored, LOGITS)))
     soft = np.where(keep[:, None], EYE[LABELS], -100)
     close(float(loss(soft, LOGITS)), float(loss(LABELS[keep], LOGITS[keep])))
     for label in (0, 3):  # a class of its own, such as padding

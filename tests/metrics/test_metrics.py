@@ -250,6 +250,8 @@ def test_ignored_masked_weight_0_and_removed_are_the_same(cls):
     ignored = np.where(keep, LABELS, -100)
     broken = np.where(keep, LABELS, 999)
     assert read(cls(), (ignored, spoilt)) == pytest.approx(expected, rel=1e-6)
+    weight = np.where(keep, 1, np.nan)
+    assert read(cls(), (ignored, PROB, weight)) == pytest.approx(expected, rel=1e-6)
     assert read(cls(), (broken, spoilt, keep)) == pytest.approx(expected, rel=1e-6)
     masked = with_mask(spoilt, keep)
     assert read(cls(), (broken, masked)) == pytest.approx(expected, rel=1e-6)
