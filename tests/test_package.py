@@ -32,26 +32,13 @@ def run_python(code, *arguments):
     return done.stdout
 
 
-def test_importing_the_package_imports_no_heavy_library():
-    # What Keras imports by itself does not count.
+def test_importing_the_package_imports_nothing_but_itself():
+    # On top of Keras and what Keras imports: so it costs next to no time.
     code = (
         "import sys, keras; before = set(sys.modules); import keras_robust;"
         "print(*{m.split('.')[0] for m in set(sys.modules) - before})"
     )
-    new = set(run_python(code).split())
-    assert "keras_robust" in new
-    heavy = "matplotlib mpl_toolkits pandas sklearn scipy joblib dask tqdm seqeval "
-    heavy += "tensorflow_datasets keras_hub netcal"
-    assert not new & set(heavy.split())
-
-
-def test_importing_the_package_is_quick():
-    # 0.3 s is the promise; the best of three, so that a busy machine does not fail it.
-    code = (
-        "import time, keras; start = time.perf_counter(); import keras_robust;"
-        "print(time.perf_counter() - start)"
-    )
-    assert min(float(run_python(code)) for _ in range(3)) < 0.3
+    assert set(run_python(code).split()) == {"keras_robust"}
 
 
 def test_a_model_is_loaded_in_a_process_that_only_imports_the_package(tmp_path):
