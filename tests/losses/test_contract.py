@@ -471,6 +471,19 @@ def test_a_soft_target_that_is_no_distribution_gives_nan(cls, row):
 
 
 @every_class
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int64", "float32"])
+def test_no_label_of_a_small_dtype_is_taken_for_the_ignored_one(cls, dtype):
+    # 156 is -100 in 8 bits.
+    z = np.random.default_rng(4).normal(size=(3, 200)).astype("float32")
+    labels = np.array([156, 0, 199])
+    expected = values(cls(from_logits=True), labels, z)
+    assert (expected > 0.1).all()
+    tensor = keras.ops.convert_to_tensor(labels.astype(dtype))
+    for given_labels in (labels.astype(dtype), tensor):
+        close(values(cls(from_logits=True), given_labels, z), expected)
+
+
+@every_class
 @pytest.mark.parametrize("dtype", ["uint32", "int64", "uint64"])
 def test_integers_that_would_wrap_around_give_nan(cls, dtype):
     # In 32 bits these are class 1, or -100.
