@@ -16,9 +16,10 @@ class GammaCE(RobustLoss):
 
     Use it when labels are wrong at a roughly known rate `r`, evenly over the classes:
     with `gamma = r / ((K - 1) * (1 - r))` (`noise.gamma_from_noise_rate`) its
-    minimiser is the *clean* label posterior, so the model is calibrated on clean
-    labels though it saw noisy ones. Far above that value the model becomes
-    over-confident. For language models, its paper takes `gamma = 1e-7`.
+    minimiser is the *clean* label posterior: calibrated on clean labels though it saw
+    noisy ones. A model that has come to memorise its labels is no such minimiser, so
+    stop early. Above that value the model becomes over-confident. For language
+    models, its paper takes `gamma = 1e-7`.
 
     The loss of a position is
 
@@ -40,8 +41,8 @@ class GammaCE(RobustLoss):
         b: Float in [0, 1], the smallest weight of a label. Defaults to 0.
         stop_gradient: If True, return `-max(b, w(p_y)) * log(p_y)` with the weight
             taken as a constant, as the paper writes it. The gradient is the same, but
-            the value falls to 0 as `p_y` does, so it cannot be watched or compared.
-            Defaults to False.
+            the value is not its integral (with `b = 0` it falls to 0 as `p_y` does),
+            so it cannot be watched or compared. Defaults to False.
         from_logits: Whether `y_pred` holds logits. See `GCE`. Defaults to False.
         ignore_class: Label of ignored positions, or None. See `GCE`. Defaults to -100.
         axis: Axis of the classes in `y_pred`. Defaults to -1.
