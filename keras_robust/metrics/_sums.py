@@ -63,10 +63,13 @@ def add_to_sums(
         return
     high, low = _sum_in_lanes(weight, confidence, correct, index, num_bins)
     total, error = two_sum(ops.convert_to_tensor(state[0]), high)
+    # The errors go back into the sum at once: left to add up on their own, small ones
+    # of one sign would in turn be lost.
+    total, error = two_sum(total, state[1] + (error + low))
     moved = ops.floor(total / _CARRY_UNIT) * _CARRY_UNIT
     carry, left_over = two_sum(ops.convert_to_tensor(state[2]), moved)
     state[0].assign((total - moved) + left_over)
-    state[1].assign(state[1] + (error + low))
+    state[1].assign(error)
     state[2].assign(carry)
 
 

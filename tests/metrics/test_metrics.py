@@ -344,6 +344,14 @@ def test_the_states_of_replicas_merge_by_addition(cls):
 
 
 @pytest.mark.slow
+def test_one_update_of_more_than_2_to_the_24_rows_counts_exactly():
+    rows = 2**24 + 3
+    metric = ExpectedCalibrationError()
+    metric.update_state(np.ones(rows, "int8"), np.full((rows, 1), 0.9, "float32"))
+    assert metric.bin_statistics().count[13] == rows
+
+
+@pytest.mark.slow
 def test_merged_counts_stay_exact_beyond_2_to_the_24():
     rows = 10_000_001
     metric = ExpectedCalibrationError()

@@ -1,4 +1,4 @@
-"""Metrics and losses under DataParallel with two host devices."""
+"""What only JAX has: DataParallel, jitted stateless updates, sums in float32 limbs."""
 
 import jax
 import keras
@@ -61,3 +61,24 @@ def test_jitted_stateless_updates_count_20_million_rows_exactly():
     assert bins.total == 300 * 66_667
     np.testing.assert_allclose(bins.confidence[13], float(np.float32(0.9)), rtol=1e-6)
     np.testing.assert_allclose(bins.accuracy[13], labels.mean(), rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_many_small_updates_do_not_drift():
+    # One row of weight 0.001 at a time: a plain float32 sum is 1e-4 off by then.
+    metric = metrics.ExpectedCalibrationError()
+    prob, weight = np.full((1, 1), 0.9, "float32"), np.full(1, 1e-3, "float32")
+
+    def step(_, state):
+        return metric.stateless_update_state(state, np.ones(1), prob, weight)
+
+    updates = 200_000
+    start = [jax.numpy.asarray(v) for v in metric.stateless_reset_state()]
+    state = jax.lax.fori_loop(0, updates, step, start)
+    for variable, value in zip(metric.variables, state):
+        variable.assign(value)
+    bins = metric.bin_statistics()
+    np.testing.assert_allclose(bins.total, updates * float(weight[0]), rtol=1e-7)
+    np.testing.assert_allclose(bins.confidence[13], float(prob[0, 0]), rtol=1e-7)
+    plain = np.cumsum(np.full(updates, weight[0]), dtype="float32")[-1]
+    assert abs(plain / bins.total - 1) > 1e-5
