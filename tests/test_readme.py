@@ -59,6 +59,20 @@ def test_the_rows_say_how_they_were_made():
     assert (rows.groupby(["loss", "noise_rate", "epochs"]).size() == 5).all()
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_other_backends_agree_within_two_standard_deviations(backend):
+    groups = ["noise_rate", "epochs", "loss"]
+    ours = pd.read_csv(ROOT / "results" / "quickstart.csv").groupby(groups)
+    rows = pd.read_csv(ROOT / "results" / f"quickstart_{backend}.csv")
+    assert set(rows["backend"]) == {backend}
+    theirs = rows.groupby(groups)
+    assert (theirs.size() == 5).all()
+    for column in ("accuracy", "ece"):
+        off = (ours[column].mean() - theirs[column].mean()).abs()
+        spread = (ours[column].var() + theirs[column].var()) ** 0.5
+        assert (off < 2 * spread).all()
+
+
 def test_links_lead_to_files():
     for name in ("README.md", "CONTRIBUTING.md", "docs/keras-pitfalls.md"):
         path = ROOT / name
