@@ -27,6 +27,29 @@ def test_keras_casts_labels_to_the_dtype_of_the_loss():
     assert right == other < 1
 
 
+def test_keras_overflows_in_the_mean_of_a_float16_loss():
+    logits = np.random.default_rng(0).normal(size=(70_000, 3)).astype("float32")
+    loss = CE(from_logits=True, dtype="float16")
+    assert np.isnan(float(loss(np.arange(70_000) % 3, logits)))
+
+
+@pytest.mark.parametrize("label", [7, -1])
+def test_keras_takes_a_label_outside_the_classes_for_one_or_fails(label):
+    def cost():
+        return float(CE(from_logits=True)(np.array([label]), LOGITS[0, :1]))
+
+    if BACKEND == "jax":
+        assert cost() == 0
+    else:
+        with pytest.raises(Exception, match=r"out of range|out of bounds|outside"):
+            cost()
+
+
+def test_keras_fails_on_a_list_of_labels():
+    with pytest.raises(ValueError, match=r"Expected an instance|Node type mismatch"):
+        CE(from_logits=True)([0, 1], LOGITS[0])
+
+
 def test_keras_drops_the_dtype_from_the_configuration():
     assert "dtype" not in CE(dtype="float16").get_config()
 

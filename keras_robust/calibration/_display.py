@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_robust.calibration._axes import new_axes, split_off_lower_part
 from keras_robust.calibration._bins import (
     ReliabilityBins,
     bin_predictions,
@@ -158,9 +159,9 @@ class ReliabilityDisplay:
             ImportError: If matplotlib is not installed.
         """
         if ax is None:
-            ax = _new_axes()
+            ax = new_axes()
         self.ax_, self.figure_ = ax, ax.figure
-        self.count_ax_ = _split_off_lower_part(ax)
+        self.count_ax_ = split_off_lower_part(ax)
         self._draw_reliability(ax)
         self._draw_counts(self.count_ax_)
         return self
@@ -231,25 +232,3 @@ class ReliabilityDisplay:
             ax.set_yscale("log")
             ax.set_ylim(bins.count[seen].min() / 2, bins.count.max() * 2)
         ax.set(xlabel="confidence", ylabel="count")
-
-
-def _new_axes() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "ReliabilityDisplay needs matplotlib: pip install 'keras-robust[plot]'."
-        ) from error
-    return plt.subplots(figsize=(4.8, 5.4), layout="constrained")[1]
-
-
-def _split_off_lower_part(ax: Any) -> Any:
-    spec = ax.get_subplotspec()
-    if spec is None:  # axes placed by hand have no grid to split
-        from mpl_toolkits.axes_grid1 import make_axes_locatable
-
-        divider = make_axes_locatable(ax)
-        return divider.append_axes("bottom", size="28%", pad=0.12, sharex=ax)
-    upper, lower = spec.subgridspec(2, 1, height_ratios=(3.5, 1), hspace=0.08)
-    ax.set_subplotspec(upper)
-    return ax.figure.add_subplot(lower, sharex=ax)
