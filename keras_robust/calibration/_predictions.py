@@ -17,12 +17,23 @@ class Predictions(NamedTuple):
         label: Class ids of shape `(N,)`, or float64 soft targets of shape `(N, K)`.
         weight: Float64 weights of shape `(N,)`, all positive.
         dtype: The dtype in which the probabilities were given, or computed.
+        logits: Float64 logits of shape `(N, K)`, or None if probabilities were given.
     """
 
     prob: np.ndarray
     label: np.ndarray
     weight: np.ndarray
     dtype: np.dtype
+    logits: np.ndarray | None
+
+    @property
+    def log_prob(self) -> np.ndarray:
+        """Log-probabilities of shape `(N, K)`; -inf where a probability is 0."""
+        if self.logits is not None:
+            shifted = self.logits - self.logits.max(axis=-1, keepdims=True)
+            return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        with np.errstate(divide="ignore"):
+            return np.log(self.prob)
 
 
 def read_predictions(
@@ -33,16 +44,18 @@ def read_predictions(
     from_logits: bool,
     sample_weight: Any,
     ignore_class: int | None,
+    argument: str = "y_prob",
 ) -> Predictions:
-    """Checks predictions and flattens them to rows, ignored ones left out."""
+    """Checks predictions and flattens them to rows, ignored ones left out.
+
+    `argument` is what the caller calls `y_prob`, for the errors.
+    """
     from_logits = _checks.flag(owner, "from_logits", from_logits)
     ignore_class = _checks.ignored_class(owner, ignore_class)
-    scores, y_true = (
-        _numeric(owner, "y_prob", y_prob),
-        _numeric(owner, "y_true", y_true),
-    )
-    if scores.ndim == 0:
-        raise _shape_error(owner, y_true, scores)
+    scores = _numeric(owner, argument, y_prob)
+    y_true = _numeric(owner, "y_true", y_true)
+    if scores.ndim == 0 or scores.shape[-1] == 0:
+        raise _shape_error(owner, y_true, scores, argument)
     dtype = np.dtype("float64") if from_logits else _floating(scores.dtype)
     positions, single = scores.shape[:-1], scores.shape[-1] == 1
     if y_true.shape == (*positions, 1):
@@ -50,7 +63,7 @@ def read_predictions(
     # One axis for both could be a batch of single outputs as well as a distribution.
     soft = y_true.shape == scores.shape and scores.ndim > 1 and not single
     if not soft and y_true.shape != positions:
-        raise _shape_error(owner, y_true, scores)
+        raise _shape_error(owner, y_true, scores, argument)
     weight = _weights(owner, sample_weight, positions)
     ignored = np.zeros(y_true.shape, bool)
     if ignore_class is not None:
@@ -60,9 +73,11 @@ def read_predictions(
         own = ignore_class is not None and 0 <= ignore_class < scores.shape[-1]
         ignored = y_true[..., ignore_class] == 1 if own else ignored.all(axis=-1)
     keep = ~ignored & (weight > 0)
-    prob = _probabilities(owner, scores[keep], from_logits)
+    scores = _checked_scores(owner, argument, scores[keep], from_logits)
+    prob = _softmax(scores) if from_logits else np.clip(scores, 0.0, 1.0)
     label = _labels(owner, y_true[keep], prob.shape[-1], single)
-    return Predictions(prob, label, weight[keep], dtype)
+    logits = scores if from_logits else None
+    return Predictions(prob, label, weight[keep], dtype, logits)
 
 
 def top_label(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -89,14 +104,16 @@ def _floating(dtype: np.dtype) -> np.dtype:
     return dtype if dtype.kind not in "biu" else np.dtype("float64")
 
 
-def _shape_error(owner: str, y_true: np.ndarray, scores: np.ndarray) -> ValueError:
+def _shape_error(
+    owner: str, y_true: np.ndarray, scores: np.ndarray, argument: str
+) -> ValueError:
     return _checks.invalid(
         owner,
         "y_true",
         f"of shape {scores.shape[:-1]} (class ids) or {scores.shape} (soft targets)",
-        f"y_true.shape={y_true.shape}, y_prob.shape={scores.shape}",
-        "The last axis of `y_prob` holds the classes; a single sigmoid output needs "
-        "a last axis of 1.",
+        f"y_true.shape={y_true.shape}, {argument}.shape={scores.shape}",
+        f"The last axis of `{argument}` holds the classes; a single sigmoid output "
+        "needs a last axis of 1.",
     )
 
 
@@ -127,29 +144,37 @@ def _weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
     )
 
 
-def _probabilities(owner: str, scores: np.ndarray, from_logits: bool) -> np.ndarray:
+def _checked_scores(
+    owner: str, argument: str, scores: np.ndarray, from_logits: bool
+) -> np.ndarray:
     slack = probability_slack(scores.dtype.name)
     scores = scores.astype("float64")
     if from_logits:
         bad = np.isnan(scores) | np.isposinf(scores)
+        if scores.shape[-1] > 1:
+            bad |= np.isneginf(scores).all(axis=-1, keepdims=True)
     else:
         bad = ~((scores >= -slack) & (scores <= 1 + slack))
     if bad.any():
         row = int(np.flatnonzero(bad.any(axis=-1))[0])
         raise _checks.invalid(
             owner,
-            "y_prob",
+            argument,
             "free of NaN and infinity" if from_logits else "in [0, 1], with no NaN",
             f"{int(bad.any(axis=-1).sum())} bad rows, the first counted row {row}: "
             f"{scores[row].tolist()[:5]}",
-            "For logits pass from_logits=True; drop rows without a prediction.",
+            "Drop rows without a prediction."
+            if from_logits
+            else "For logits pass from_logits=True; drop rows without a prediction.",
         )
     if scores.shape[-1] == 1:
         other = np.zeros_like(scores) if from_logits else 1 - scores
         scores = np.concatenate([other, scores], axis=-1)
-    if not from_logits:
-        return np.clip(scores, 0.0, 1.0)
-    odds = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return scores
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return odds / odds.sum(axis=-1, keepdims=True)
 
 

@@ -57,6 +57,13 @@ def test_logits_are_softmaxed_when_said():
         bin_predictions(LABELS, logits)
 
 
+def test_logits_of_minus_infinity_are_classes_ruled_out():
+    bins = bin_predictions([1, 1], [[-np.inf, 3.0], [0.0, 0.0]], from_logits=True)
+    assert bins.confidence[-1] == 1
+    single = bin_predictions([0], [[-np.inf]], from_logits=True)
+    assert (single.confidence[-1], single.accuracy[-1]) == (1, 1)
+
+
 def test_layouts_agree():
     expected = bin_predictions(LABELS, PROB).ece()
     eye = np.eye(4)[LABELS]
@@ -151,6 +158,8 @@ def test_class_names_and_bad_arguments_raise():
         bin_predictions([0], [[0.5, 0.5]], num_bins=0)
     with pytest.raises(ValueError, match="free of NaN"):
         bin_predictions([0], [[np.inf, 0]], from_logits=True)
+    with pytest.raises(ValueError, match="free of NaN"):
+        bin_predictions([0], [[-np.inf, -np.inf]], from_logits=True)
     with pytest.raises(ValueError, match="`min_count` must be"):
         bin_predictions([0], [[0.5, 0.5]]).mce(min_count=-1)
 
