@@ -1,5 +1,6 @@
 """Argument checks, so that every error reads the same way."""
 
+import importlib
 import math
 import numbers
 from typing import Any
@@ -65,6 +66,14 @@ def integer(
     return int(value)
 
 
+def choice(owner: str, argument: str, value: Any, choices: tuple, *, fix: str) -> str:
+    """Returns `value` if it is one of the `choices`."""
+    if not (isinstance(value, str) and value in choices):
+        expected = "one of " + ", ".join(map(repr, choices))
+        raise invalid(owner, argument, expected, f"{argument}={value!r}", fix)
+    return value
+
+
 def flag(owner: str, argument: str, value: Any) -> bool:
     """Returns `value` as a plain bool."""
     if not isinstance(value, (bool, np.bool_)):
@@ -85,6 +94,17 @@ def ignored_class(owner: str, value: Any) -> int | None:
         expected = "an integer of 32 bits"
         raise invalid(owner, "ignore_class", expected, f"ignore_class={value!r}", fix)
     return label
+
+
+def optional_module(owner: str, name: str) -> Any:
+    """Imports a module that only the `calibration` extra brings, or says so."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = {"sklearn": "scikit-learn"}.get(name.split(".")[0], name)
+        raise ImportError(
+            f"{owner} needs {package}: pip install 'keras-robust[calibration]'."
+        ) from error
 
 
 def generator(owner: str, seed: Any) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""Reliability bins: how predictions are binned, and the errors read off the bins."""
+"""Reliability bins: the table behind a diagram, and the errors read off it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 
 from keras_robust import _checks
-from keras_robust.calibration._predictions import read_predictions, top_label
+from keras_robust.calibration import _uncertainty
+from keras_robust.calibration._options import (
+    checked_level,
+    checked_min_count,
+    checked_norm,
+    checked_num_resamples,
+)
 
 
 def bin_edges(num_bins: int) -> np.ndarray:
@@ -17,16 +23,13 @@ def bin_edges(num_bins: int) -> np.ndarray:
     return np.arange(num_bins + 1) / num_bins
 
 
-def checked_num_bins(owner: str, num_bins: Any) -> int:
-    """Returns `num_bins` as an int of at least 1."""
-    fix = "Pass a number of bins, such as 15."
-    return _checks.integer(owner, "num_bins", num_bins, minimum=1, fix=fix)
-
-
-def checked_min_count(owner: str, min_count: Any) -> float:
-    """Returns `min_count` as a finite float of at least 0."""
-    fix = "Pass the smallest count of a bin that should take part, such as 100."
-    return _checks.nonnegative(owner, "min_count", min_count, fix=fix)
+def norm_of_gaps(share: np.ndarray, gaps: np.ndarray, norm: str) -> np.ndarray:
+    """Returns the norm of gaps, over their last axis; `share` sums to 1."""
+    if norm == "max":
+        return gaps.max(axis=-1)
+    if norm == "l2":
+        return np.sqrt((share * gaps**2).sum(axis=-1))
+    return (share * gaps).sum(axis=-1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,7 +37,9 @@ class ReliabilityBins:
     """Predictions grouped by confidence: the table behind a reliability diagram.
 
     Made by `bin_predictions` or by a metric's `bin_statistics()`. Bins are left-closed
-    and the last one is closed: bin k holds confidences in [k/n, (k+1)/n).
+    and the last one is closed: bin k holds confidences in [edges[k], edges[k + 1]).
+    Counts act as numbers of rows in everything that concerns chance (`debiased_ece`,
+    `null_ece`, intervals): weights should be repetitions, not arbitrary numbers.
 
     Attributes:
         edges: Float array of shape `(num_bins + 1,)`.
@@ -46,8 +51,8 @@ class ReliabilityBins:
     Examples:
         >>> from keras_robust.calibration import bin_predictions
         >>> bins = bin_predictions([0, 1, 1], [[0.9, 0.1], [0.3, 0.7], [0.8, 0.2]])
-        >>> round(bins.ece(), 4), round(bins.mce(), 4)
-        (0.4, 0.8)
+        >>> round(bins.ece(), 4), round(bins.mce(), 4), round(bins.signed_gap(), 4)
+        (0.4, 0.8, 0.1333)
     """
 
     edges: np.ndarray
@@ -63,13 +68,21 @@ class ReliabilityBins:
 
     @classmethod
     def from_sums(
-        cls, count: np.ndarray, confidence: np.ndarray, correct: np.ndarray
+        cls,
+        count: np.ndarray,
+        confidence: np.ndarray,
+        correct: np.ndarray,
+        edges: np.ndarray | None = None,
     ) -> "ReliabilityBins":
-        """Makes bins from each bin's count and sums of confidence and correctness."""
+        """Makes bins from each bin's count and sums of confidence and correctness.
+
+        Without `edges` they are of equal width.
+        """
         with np.errstate(invalid="ignore", divide="ignore"):
             mean_confidence = np.where(count > 0, confidence / count, np.nan)
             accuracy = np.where(count > 0, correct / count, np.nan)
-        return cls(bin_edges(len(count)), count, mean_confidence, accuracy)
+        edges = bin_edges(len(count)) if edges is None else edges
+        return cls(edges, count, mean_confidence, accuracy)
 
     @property
     def num_bins(self) -> int:
@@ -81,11 +94,25 @@ class ReliabilityBins:
         """Sum of all counts."""
         return float(self.count.sum())
 
-    def ece(self) -> float:
-        """Expected calibration error, Σ (n_b / n) |acc_b - conf_b|; 0 if empty."""
-        used = self._used(0)
-        gaps = np.abs(self.accuracy - self.confidence)[used]
-        return float(gaps @ self.count[used] / self.total) if used.any() else 0.0
+    def ece(self, norm: str = "l1") -> float:
+        """Expected calibration error; 0 if there is no bin.
+
+        Args:
+            norm: `"l1"`, Σ (n_b / n) |acc_b - conf_b|; `"l2"`, the root of the mean
+                squared gap; or `"max"`, the largest gap. Defaults to `"l1"`.
+
+        Returns:
+            The error, in [0, 1].
+
+        Raises:
+            ValueError: If `norm` is none of these.
+        """
+        norm = checked_norm("ReliabilityBins", norm)
+        count, confidence, accuracy = self._used()
+        if not len(count):
+            return 0.0
+        gaps = np.abs(accuracy - confidence)
+        return float(norm_of_gaps(count / count.sum(), gaps, norm))
 
     def mce(self, min_count: float = 0) -> float:
         """Maximum calibration error, max |acc_b - conf_b|; 0 if there is no bin.
@@ -101,80 +128,150 @@ class ReliabilityBins:
             ValueError: If `min_count` is negative or not finite.
         """
         min_count = checked_min_count("ReliabilityBins", min_count)
-        used = self._used(min_count)
-        gaps = np.abs(self.accuracy - self.confidence)[used]
-        return float(gaps.max()) if used.any() else 0.0
+        _, confidence, accuracy = self._used(min_count)
+        gaps = np.abs(accuracy - confidence)
+        return float(gaps.max()) if len(gaps) else 0.0
 
-    def _used(self, min_count: float) -> np.ndarray:
-        # A bin whose count is NaN takes part, so that NaN comes out.
-        unknown = np.isnan(self.count)
-        return unknown | ((self.count > 0) & (self.count >= min_count))
+    def signed_gap(self) -> float:
+        """Mean confidence minus accuracy; 0 if empty. Positive is over-confident."""
+        count, confidence, accuracy = self._used()
+        if not len(count):
+            return 0.0
+        return float(count @ (confidence - accuracy) / count.sum())
 
-    def __repr__(self) -> str:
-        return (
-            f"ReliabilityBins(num_bins={self.num_bins}, n={self.total:g}, "
-            f"ece={self.ece():.4f}, mce={self.mce():.4f})"
+    def debiased_ece(self) -> float:
+        """The l2 error without what chance adds to it (Kumar et al., 2019).
+
+        An observed accuracy scatters round the true one, so each squared gap is too
+        large by acc_b (1 - acc_b) / (n_b - 1) on average; that is taken off. The root
+        of what is left is returned, or 0 if that is negative. A bin of one row tells
+        nothing and adds nothing.
+
+        Returns:
+            The error, in [0, 1].
+
+        Reference:
+            Kumar, Liang, Ma, "Verified Uncertainty Calibration", NeurIPS 2019, eq. 6.
+        """
+        count, confidence, accuracy = self._used()
+        if not len(count):
+            return 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            chance = accuracy * (1 - accuracy) / (count - 1)
+        squares = np.where(count <= 1, 0.0, (accuracy - confidence) ** 2 - chance)
+        mean = float(count @ squares / count.sum())
+        return mean if np.isnan(mean) else float(np.sqrt(max(mean, 0.0)))
+
+    def null_ece(
+        self,
+        norm: str = "l1",
+        *,
+        num_resamples: int = _uncertainty.NUM_RESAMPLES,
+        seed: Any = 0,
+    ) -> "_uncertainty.NullValue":
+        """What the ECE would be if the model were calibrated: consistency resampling.
+
+        The confidences and counts stay; how many of a bin's predictions are right is
+        drawn anew, with the bin's mean confidence as the chance of each.
+
+        Args:
+            norm: As in `ece`. Defaults to `"l1"`.
+            num_resamples: How often to draw. Defaults to 1000.
+            seed: Integer, or a `numpy.random.Generator`. Defaults to 0.
+
+        Returns:
+            A `NullValue`: the ECE with its mean and 95 % quantile under calibration.
+
+        Raises:
+            ValueError: If an argument is outside its range.
+
+        Reference:
+            Bröcker, Smith, "Increasing the Reliability of Reliability Diagrams",
+            Weather and Forecasting 22, 2007.
+        """
+        owner = "ReliabilityBins"
+        norm = checked_norm(owner, norm)
+        num_resamples = checked_num_resamples(owner, num_resamples)
+        rng = _checks.generator(owner, seed)
+        count, confidence, _ = self._used()
+        share = count / count.sum() if len(count) else count
+
+        def measure(accuracy: np.ndarray) -> np.ndarray:
+            return norm_of_gaps(share, np.abs(accuracy - confidence), norm)
+
+        value = self.ece(norm)
+        return _uncertainty.null_of_bins(
+            count, confidence, value, measure, num_resamples, rng
         )
 
+    def accuracy_interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Wilson's interval for each bin's accuracy.
 
-def bin_predictions(
-    y_true: Any,
-    y_prob: Any,
-    *,
-    num_bins: int = 15,
-    from_logits: bool = False,
-    sample_weight: Any = None,
-    ignore_class: int | None = -100,
-) -> ReliabilityBins:
-    """Bins predictions by their top-label confidence.
+        Args:
+            level: Probability of the interval. Defaults to 0.95.
 
-    The confidence of a prediction is its largest probability, and it is correct where
-    that class is the label (the first of equal ones counts as predicted).
+        Returns:
+            Lower and upper ends, both of shape `(num_bins,)`, NaN for empty bins.
 
-    Args:
-        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of the shape of `y_prob`; a soft target counts as correct by the
-            probability that it gives to the predicted class.
-        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`;
-            `K = 1` means a single sigmoid output. The edges of the bins are rounded to
-            its dtype, so a confidence of k/num_bins is in bin k.
-        num_bins: Number of bins of equal width. Defaults to 15.
-        from_logits: Whether `y_prob` holds logits. Defaults to False.
-        sample_weight: Optional weights, one per position or one per sample. Weight 2
-            equals the row twice; rows of weight 0 are left out.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        Raises:
+            ValueError: If `level` is not in (0, 1).
+        """
+        level = checked_level("ReliabilityBins", level)
+        return _uncertainty.wilson_interval(self.count, self.accuracy, level)
 
-    Returns:
-        A `ReliabilityBins`.
+    def consistency_interval(
+        self, level: float = 0.95
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where each bin's accuracy would lie if the model were calibrated.
 
-    Raises:
-        ValueError: If shapes do not fit, a label is no class, a probability is NaN or
-            outside [0, 1], or a weight is negative or NaN.
+        Args:
+            level: Probability of the interval. Defaults to 0.95.
 
-    Examples:
-        >>> from keras_robust.calibration import bin_predictions
-        >>> bins = bin_predictions([0, 1], [[0.9, 0.1], [0.6, 0.4]], num_bins=10)
-        >>> bins.count.tolist()
-        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+        Returns:
+            Lower and upper ends, both of shape `(num_bins,)`, NaN for empty bins:
+            quantiles of the binomial distribution with the bin's mean confidence.
 
-    Reference:
-        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3 to 5.
-    """
-    num_bins = checked_num_bins("bin_predictions", num_bins)
-    predictions = read_predictions(
-        "bin_predictions",
-        y_true,
-        y_prob,
-        from_logits=from_logits,
-        sample_weight=sample_weight,
-        ignore_class=ignore_class,
-    )
-    confidence, correct = top_label(predictions)
-    edges = bin_edges(num_bins).astype(predictions.dtype).astype("float64")
-    index = np.searchsorted(edges[1:-1], confidence, side="right")
-    weight = predictions.weight
-    sums = [
-        np.bincount(index, weights=values, minlength=num_bins)
-        for values in (weight, weight * confidence, weight * correct)
-    ]
-    return ReliabilityBins.from_sums(*sums)
+        Raises:
+            ValueError: If `level` is not in (0, 1).
+        """
+        level = checked_level("ReliabilityBins", level)
+        return _uncertainty.binomial_interval(self.count, self.confidence, level)
+
+    def to_frame(self) -> Any:
+        """The table as a pandas DataFrame, a row for each bin.
+
+        Returns:
+            A DataFrame with columns `lower`, `upper` (edges), `count`, `confidence`,
+            `accuracy`, `gap` (confidence minus accuracy), `accuracy_low` and
+            `accuracy_high` (Wilson, 95 %).
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        pandas = _checks.optional_module("ReliabilityBins", "pandas")
+        low, high = self.accuracy_interval()
+        columns = {
+            "lower": self.edges[:-1],
+            "upper": self.edges[1:],
+            "count": self.count,
+            "confidence": self.confidence,
+            "accuracy": self.accuracy,
+            "gap": self.confidence - self.accuracy,
+            "accuracy_low": low,
+            "accuracy_high": high,
+        }
+        return pandas.DataFrame(columns)
+
+    def _used(self, min_count: float = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # A bin whose count is NaN takes part, so that NaN comes out.
+        unknown = np.isnan(self.count)
+        used = unknown | ((self.count > 0) & (self.count >= min_count))
+        return self.count[used], self.confidence[used], self.accuracy[used]
+
+    def __repr__(self) -> str:
+        null = self.null_ece()
+        return (
+            f"ReliabilityBins(num_bins={self.num_bins}, n={self.total:g}, "
+            f"ece={null.value:.4f} (if calibrated: {null.mean:.4f}, 95 % below "
+            f"{null.upper:.4f}), mce={self.mce():.4f})"
+        )

@@ -5,11 +5,9 @@ from typing import Any
 import numpy as np
 
 from keras_robust.calibration._axes import new_axes, split_off_lower_part
-from keras_robust.calibration._bins import (
-    ReliabilityBins,
-    bin_predictions,
-    checked_min_count,
-)
+from keras_robust.calibration._binning import bin_predictions
+from keras_robust.calibration._bins import ReliabilityBins
+from keras_robust.calibration._options import checked_min_count
 
 # Okabe and Ito's palette, told apart by colour-blind readers and in grey.
 _BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "#666666"

@@ -80,15 +80,6 @@ def read_predictions(
     return Predictions(prob, label, weight[keep], dtype, logits)
 
 
-def top_label(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """Returns each row's confidence and correctness, both of shape (N,)."""
-    prob, label = predictions.prob, predictions.label
-    top = prob.argmax(axis=-1)
-    rows = np.arange(len(top))
-    correct = (top == label) if label.ndim == 1 else label[rows, top]
-    return prob[rows, top], correct.astype("float64")
-
-
 def _numeric(owner: str, argument: str, values: Any) -> np.ndarray:
     array = np.asarray(values)
     # ml_dtypes.bfloat16, which has no NumPy kind of its own, converts to float32.

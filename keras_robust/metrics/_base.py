@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_robust import _checks, _labels, _numerics, _weights
-from keras_robust.calibration._bins import ReliabilityBins, bin_edges, checked_num_bins
+from keras_robust.calibration._bins import ReliabilityBins, bin_edges
+from keras_robust.calibration._options import checked_num_bins
 from keras_robust.metrics import _sums
 
 

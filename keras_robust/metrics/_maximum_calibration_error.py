@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_robust.calibration._bins import checked_min_count
+from keras_robust.calibration._options import checked_min_count
 from keras_robust.metrics._base import BinnedMetric
 
 

@@ -1,0 +1,73 @@
+"""Predictions as events: a confidence, and whether what it was about came true."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_robust import _checks
+from keras_robust.calibration._options import checked_notion
+from keras_robust.calibration._predictions import Predictions, read_predictions
+
+
+class Events(NamedTuple):
+    """One row for each counted prediction.
+
+    Attributes:
+        confidence: Float64 array of shape `(N,)`, in [0, 1].
+        correct: Float64 array of shape `(N,)`: 1 or 0, or between for soft labels.
+        weight: Float64 array of shape `(N,)`, all positive.
+        dtype: The dtype in which the confidences were given.
+    """
+
+    confidence: np.ndarray
+    correct: np.ndarray
+    weight: np.ndarray
+    dtype: np.dtype
+
+
+def read_events(
+    owner: str,
+    y_true: Any,
+    y_prob: Any,
+    *,
+    notion: str = "top_label",
+    from_logits: bool = False,
+    sample_weight: Any = None,
+    ignore_class: int | None = -100,
+) -> Events:
+    """Checks predictions and returns the events they are about."""
+    notion = checked_notion(owner, notion)
+    predictions = read_predictions(
+        owner,
+        y_true,
+        y_prob,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        ignore_class=ignore_class,
+    )
+    return events_of(owner, predictions, notion)
+
+
+def events_of(owner: str, predictions: Predictions, notion: str) -> Events:
+    """Returns the events of checked predictions."""
+    prob, label, rows = predictions.prob, predictions.label, len(predictions.prob)
+    if notion == "positive":
+        if prob.shape[-1] != 2:
+            raise _checks.invalid(
+                owner,
+                "notion",
+                "'top_label' for more than two classes",
+                f"notion='positive' with {prob.shape[-1]} classes",
+                "For each class against the rest use `bin_classwise`.",
+            )
+        event = np.ones(rows, "int64")
+    else:
+        event = prob.argmax(axis=-1)
+    row = np.arange(rows)
+    correct = (event == label) if label.ndim == 1 else label[row, event]
+    return Events(
+        prob[row, event],
+        correct.astype("float64"),
+        predictions.weight,
+        predictions.dtype,
+    )
