@@ -2,6 +2,22 @@
 
 from keras_robust.calibration._binning import bin_predictions
 from keras_robust.calibration._bins import ReliabilityBins
+from keras_robust.calibration._corp import BrierDecomposition, brier_decomposition
 from keras_robust.calibration._display import ReliabilityDisplay
+from keras_robust.calibration._risk_coverage import area_under_risk_coverage
+from keras_robust.calibration._scores import brier_score, negative_log_likelihood
+from keras_robust.calibration._smooth_ece import smooth_ece
+from keras_robust.calibration._uncertainty import NullValue
 
-__all__ = ["ReliabilityBins", "ReliabilityDisplay", "bin_predictions"]
+__all__ = [
+    "BrierDecomposition",
+    "NullValue",
+    "ReliabilityBins",
+    "ReliabilityDisplay",
+    "area_under_risk_coverage",
+    "bin_predictions",
+    "brier_decomposition",
+    "brier_score",
+    "negative_log_likelihood",
+    "smooth_ece",
+]

@@ -80,6 +80,29 @@ def read_predictions(
     return Predictions(prob, label, weight[keep], dtype, logits)
 
 
+# Lax enough for rows printed with a few digits; sigmoids of many classes are caught.
+_ROW_SUM_SLACK = 0.01
+
+
+def checked_distributions(
+    owner: str, predictions: Predictions, argument: str = "y_prob"
+) -> Predictions:
+    """Returns the predictions if their rows sum to 1, or raises."""
+    off = np.abs(predictions.prob.sum(axis=-1) - 1) > _ROW_SUM_SLACK
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        raise _checks.invalid(
+            owner,
+            argument,
+            "distributions, with rows summing to 1",
+            f"{int(off.sum())} other rows, the first counted row {row} with a sum of "
+            f"{predictions.prob[row].sum():.6g}",
+            "For logits pass from_logits=True; for independent labels look at one at "
+            "a time.",
+        )
+    return predictions
+
+
 def _numeric(owner: str, argument: str, values: Any) -> np.ndarray:
     array = np.asarray(values)
     # ml_dtypes.bfloat16, which has no NumPy kind of its own, converts to float32.
