@@ -1,5 +1,6 @@
 """How predictions are grouped into reliability bins."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -78,16 +79,26 @@ def bin_predictions(
 
 def bin_events(events: Events, num_bins: int, binning: str) -> ReliabilityBins:
     """Groups events into bins."""
+    return binned(events, num_bins, binning)(events.correct)
+
+
+def binned(
+    events: Events, num_bins: int, binning: str
+) -> Callable[[np.ndarray], ReliabilityBins]:
+    """Returns the bins of fixed confidences as a function of correctness."""
     if binning == "equal_mass":
         index, edges = _equal_mass(events, num_bins)
     else:
         index, edges = _equal_width(events, num_bins), bin_edges(num_bins)
-    weight = events.weight
-    sums = [
-        np.bincount(index, weights=values, minlength=len(edges) - 1)
-        for values in (weight, weight * events.confidence, weight * events.correct)
-    ]
-    return ReliabilityBins.from_sums(*sums, edges=edges)
+    weight, size = events.weight, len(edges) - 1
+    count = np.bincount(index, weight, size)
+    confidence = np.bincount(index, weight * events.confidence, size)
+
+    def bins(correct: np.ndarray) -> ReliabilityBins:
+        hits = np.bincount(index, weight * correct, size)
+        return ReliabilityBins.from_sums(count, confidence, hits, edges)
+
+    return bins
 
 
 def _equal_width(events: Events, num_bins: int) -> np.ndarray:

@@ -17,12 +17,14 @@ class Events(NamedTuple):
         correct: Float64 array of shape `(N,)`: 1 or 0, or between for soft labels.
         weight: Float64 array of shape `(N,)`, all positive.
         dtype: The dtype in which the confidences were given.
+        event: The class that each event is about, int64 of shape `(N,)`.
     """
 
     confidence: np.ndarray
     correct: np.ndarray
     weight: np.ndarray
     dtype: np.dtype
+    event: np.ndarray
 
 
 def read_events(
@@ -70,4 +72,5 @@ def events_of(owner: str, predictions: Predictions, notion: str) -> Events:
         correct.astype("float64"),
         predictions.weight,
         predictions.dtype,
+        event,
     )

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from keras_robust.calibration._predictions import (
-    Predictions,
     checked_distributions,
     read_predictions,
 )
@@ -59,7 +58,8 @@ def brier_score(
         ignore_class=ignore_class,
     )
     checked_distributions(owner, predictions)
-    return weighted_mean(brier_of_rows(predictions), predictions.weight)
+    distances = brier_of_rows(predictions.prob, predictions.label)
+    return weighted_mean(distances, predictions.weight)
 
 
 def negative_log_likelihood(
@@ -105,7 +105,8 @@ def negative_log_likelihood(
         ignore_class=ignore_class,
     )
     checked_distributions(owner, predictions)
-    return weighted_mean(nll_of_rows(predictions), predictions.weight)
+    costs = nll_of_rows(predictions.log_prob, predictions.label)
+    return weighted_mean(costs, predictions.weight)
 
 
 def weighted_mean(values: np.ndarray, weight: np.ndarray) -> float:
@@ -113,9 +114,8 @@ def weighted_mean(values: np.ndarray, weight: np.ndarray) -> float:
     return float(values @ weight / weight.sum()) if len(values) else 0.0
 
 
-def brier_of_rows(predictions: Predictions) -> np.ndarray:
+def brier_of_rows(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Returns each row's squared distance, shape (N,)."""
-    prob, label = predictions.prob, predictions.label
     scale = 0.5 if prob.shape[-1] == 2 else 1.0
     if label.ndim == 2:
         return scale * ((prob - label) ** 2).sum(axis=-1)
@@ -123,9 +123,8 @@ def brier_of_rows(predictions: Predictions) -> np.ndarray:
     return scale * ((prob**2).sum(axis=-1) - at_label**2 + (1 - at_label) ** 2)
 
 
-def nll_of_rows(predictions: Predictions) -> np.ndarray:
+def nll_of_rows(log_prob: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Returns each row's -log p of its label, shape (N,)."""
-    log_prob, label = predictions.log_prob, predictions.label
     if label.ndim == 1:
         return -log_prob[np.arange(len(log_prob)), label]
     # A class without weight costs nothing even where it was ruled out.
