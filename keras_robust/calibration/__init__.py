@@ -2,6 +2,7 @@
 
 from keras_robust.calibration._binning import bin_predictions
 from keras_robust.calibration._bins import ReliabilityBins
+from keras_robust.calibration._comparison import ReliabilityComparison
 from keras_robust.calibration._corp import BrierDecomposition, brier_decomposition
 from keras_robust.calibration._display import ReliabilityDisplay
 from keras_robust.calibration._risk_coverage import area_under_risk_coverage
@@ -13,6 +14,7 @@ __all__ = [
     "BrierDecomposition",
     "NullValue",
     "ReliabilityBins",
+    "ReliabilityComparison",
     "ReliabilityDisplay",
     "area_under_risk_coverage",
     "bin_predictions",

@@ -11,7 +11,7 @@ def new_axes() -> Any:
         raise ImportError(
             "ReliabilityDisplay needs matplotlib: pip install 'keras-robust[plot]'."
         ) from error
-    return plt.subplots(figsize=(4.8, 5.4), layout="constrained")[1]
+    return plt.subplots(figsize=(4.8, 6), layout="constrained")[1]
 
 
 def split_off_lower_part(ax: Any) -> Any:

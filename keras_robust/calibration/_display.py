@@ -2,15 +2,17 @@
 
 from typing import Any
 
-import numpy as np
-
+from keras_robust.calibration import _draw
 from keras_robust.calibration._axes import new_axes, split_off_lower_part
-from keras_robust.calibration._binning import bin_predictions
+from keras_robust.calibration._binning import bin_events, bin_predictions
 from keras_robust.calibration._bins import ReliabilityBins
-from keras_robust.calibration._options import checked_min_count
-
-# Okabe and Ito's palette, told apart by colour-blind readers and in grey.
-_BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "#666666"
+from keras_robust.calibration._from_model import events_of_model
+from keras_robust.calibration._options import (
+    checked_binning,
+    checked_level,
+    checked_min_count,
+    checked_num_bins,
+)
 
 
 class ReliabilityDisplay:
@@ -21,12 +23,18 @@ class ReliabilityDisplay:
     hatched part reaches to its mean confidence. Hatching above a bar's end is
     over-confidence, hatching inside the bar under-confidence; on the diagonal both are
     equal. Bins without predictions are blank. The lower panel tells how many
-    predictions (the sum of their weights) a bar stands for: mistrust thin ones.
+    predictions (the sum of their weights) a bar stands for: mistrust thin ones. The
+    whiskers are Wilson's interval of the bin's accuracy. The grey boxes round the
+    diagonal show where the accuracy of a calibrated model with these counts would lie:
+    a bar that ends inside its box says nothing against calibration. The text gives the
+    ECE and, beside it, what it would be on average if the model were calibrated.
 
     Args:
         bins: A `ReliabilityBins`.
         min_count: Draw bins with a smaller count pale, and leave them out of the MCE.
             Defaults to 0.
+        level: Probability of whiskers and boxes, or None to draw neither. Defaults to
+            0.95.
         name: Title of the diagram, or None.
 
     Attributes:
@@ -38,6 +46,8 @@ class ReliabilityDisplay:
         gap_: Container of the hatched bars.
         counts_: Container of the count bars.
         diagonal_: The diagonal.
+        whiskers_: Container of the whiskers, or None.
+        band_: Container of the boxes round the diagonal, or None.
         text_: The text with ECE, MCE and n.
 
     Examples:
@@ -50,7 +60,12 @@ class ReliabilityDisplay:
     """
 
     def __init__(
-        self, bins: ReliabilityBins, *, min_count: float = 0, name: str | None = None
+        self,
+        bins: ReliabilityBins,
+        *,
+        min_count: float = 0,
+        level: float | None = 0.95,
+        name: str | None = None,
     ) -> None:
         if not isinstance(bins, ReliabilityBins):
             raise TypeError(
@@ -60,6 +75,9 @@ class ReliabilityDisplay:
             )
         self.bins = bins
         self.min_count = checked_min_count("ReliabilityDisplay", min_count)
+        self.level = (
+            None if level is None else checked_level("ReliabilityDisplay", level)
+        )
         self.name = name
 
     @classmethod
@@ -69,10 +87,13 @@ class ReliabilityDisplay:
         y_prob: Any,
         *,
         num_bins: int = 15,
+        binning: str = "equal_width",
+        notion: str = "top_label",
         from_logits: bool = False,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
         min_count: float = 0,
+        level: float | None = 0.95,
         name: str | None = None,
         ax: Any = None,
     ) -> "ReliabilityDisplay":
@@ -82,11 +103,14 @@ class ReliabilityDisplay:
             y_true: Labels, as in `bin_predictions`.
             y_prob: Probabilities, or logits with `from_logits=True`.
             num_bins: Number of bins. Defaults to 15.
+            binning: `"equal_width"` or `"equal_mass"`. Defaults to `"equal_width"`.
+            notion: `"top_label"` or `"positive"`. Defaults to `"top_label"`.
             from_logits: Whether `y_prob` holds logits. Defaults to False.
             sample_weight: Optional weights.
             ignore_class: Label of positions to leave out, or None. Defaults to -100.
             min_count: Draw bins with a smaller count pale, and leave them out of the
                 MCE. Defaults to 0.
+            level: Probability of whiskers and boxes, or None. Defaults to 0.95.
             name: Title of the diagram, or None.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
@@ -101,11 +125,70 @@ class ReliabilityDisplay:
             y_true,
             y_prob,
             num_bins=num_bins,
+            binning=binning,
+            notion=notion,
             from_logits=from_logits,
             sample_weight=sample_weight,
             ignore_class=ignore_class,
         )
-        return cls(bins, min_count=min_count, name=name).plot(ax)
+        return cls(bins, min_count=min_count, level=level, name=name).plot(ax)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: Any,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        ignore_class: int | None = -100,
+        batch_size: int = 32,
+        num_bins: int = 15,
+        binning: str = "equal_width",
+        notion: str = "top_label",
+        from_logits: bool = False,
+        min_count: float = 0,
+        level: float | None = 0.95,
+        name: str | None = None,
+        ax: Any = None,
+    ) -> "ReliabilityDisplay":
+        """Lets a model predict, bins its predictions and draws them.
+
+        Args:
+            model: A Keras model with one output.
+            x: Inputs as `model.predict` takes them; or, without `y`, a dataset that
+                yields `(x, y)` or `(x, y, sample_weight)` batches: a `PyDataset`, a
+                `tf.data.Dataset`, a PyTorch `DataLoader`.
+            y: Labels, as in `bin_predictions`. Defaults to None.
+            sample_weight: Optional weights, with `y`.
+            ignore_class: Label of positions to leave out, or None. Keras masks are not
+                seen: padding needs this label or weight 0. Defaults to -100.
+            batch_size: Rows that are predicted at a time, with `y`. Defaults to 32.
+            num_bins: Number of bins. Defaults to 15.
+            binning: As in `from_predictions`.
+            notion: As in `from_predictions`.
+            from_logits: Whether the model returns logits. Defaults to False.
+            min_count: As in `from_predictions`.
+            level: As in `from_predictions`.
+            name: Title of the diagram, or None for the model's name.
+            ax: As in `from_predictions`.
+
+        Returns:
+            The display, drawn.
+
+        Raises:
+            ValueError: As `bin_predictions`, or if a dataset has no labels.
+            ImportError: If matplotlib is not installed.
+        """
+        owner = "ReliabilityDisplay"
+        num_bins = checked_num_bins(owner, num_bins)
+        binning = checked_binning(owner, binning)
+        how = {"notion": notion, "from_logits": from_logits}
+        how["ignore_class"] = ignore_class
+        events = events_of_model(owner, model, x, y, sample_weight, batch_size, how)
+        bins = bin_events(events, num_bins, binning)
+        name = getattr(model, "name", None) if name is None else name
+        return cls(bins, min_count=min_count, level=level, name=name).plot(ax)
 
     @classmethod
     def from_metric(
@@ -113,6 +196,7 @@ class ReliabilityDisplay:
         metric: Any,
         *,
         min_count: float | None = None,
+        level: float | None = 0.95,
         name: str | None = None,
         ax: Any = None,
     ) -> "ReliabilityDisplay":
@@ -122,6 +206,7 @@ class ReliabilityDisplay:
             metric: An `ExpectedCalibrationError` or `MaximumCalibrationError`.
             min_count: Draw bins with a smaller count pale, and leave them out of the
                 MCE. None takes the metric's own, or 0.
+            level: Probability of whiskers and boxes, or None. Defaults to 0.95.
             name: Title of the diagram, or None.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
@@ -141,14 +226,15 @@ class ReliabilityDisplay:
         if min_count is None:
             min_count = getattr(metric, "min_count", 0)
         bins = metric.bin_statistics()
-        return cls(bins, min_count=min_count, name=name).plot(ax)
+        return cls(bins, min_count=min_count, level=level, name=name).plot(ax)
 
-    def plot(self, ax: Any = None) -> "ReliabilityDisplay":
+    def plot(self, ax: Any = None, *, legend: bool = True) -> "ReliabilityDisplay":
         """Draws the diagram into `ax`, or into a new figure.
 
         Args:
             ax: Matplotlib axes; the counts take the lower part of their room. None
                 makes a new figure with pyplot.
+            legend: Whether to explain the artists. Defaults to True.
 
         Returns:
             The display itself, its artists kept as attributes.
@@ -156,77 +242,39 @@ class ReliabilityDisplay:
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        if ax is None:
-            ax = new_axes()
+        own_figure = ax is None
+        ax = new_axes() if own_figure else ax
         self.ax_, self.figure_ = ax, ax.figure
         self.count_ax_ = split_off_lower_part(ax)
-        self._draw_reliability(ax)
-        self._draw_counts(self.count_ax_)
+        bins, level = self.bins, self.level
+        self.accuracy_, self.gap_ = _draw.bars(ax, bins)
+        self.band_ = None if level is None else _draw.band(ax, bins, level)
+        self.diagonal_ = _draw.diagonal(ax)
+        self.whiskers_ = None if level is None else _draw.whiskers(ax, bins, level)
+        self.text_ = _draw.text(ax, self._summary())
+        self.counts_ = _draw.count_bars(self.count_ax_, bins)
+        _draw.finish(ax, self.count_ax_, bins.count, self.name)
+        if legend:
+            _draw.legend(ax, own_figure)
+        # After the legend, which takes its colours from the first bars.
+        _draw.fade_thin_bins((self.accuracy_, self.gap_), bins, self.min_count)
         return self
 
-    def _draw_reliability(self, ax: Any) -> None:
-        bins = self.bins
-        seen = bins.count > 0
-        left, width = bins.edges[:-1][seen], 1 / bins.num_bins
-        accuracy, confidence = bins.accuracy[seen], bins.confidence[seen]
-        self.accuracy_ = ax.bar(
-            left,
-            accuracy,
-            width,
-            align="edge",
-            color=_BLUE,
-            edgecolor="white",
-            linewidth=0.6,
-            label="accuracy",
-        )
-        self.gap_ = ax.bar(
-            left,
-            np.abs(confidence - accuracy),
-            width,
-            bottom=np.minimum(accuracy, confidence),
-            align="edge",
-            color="#D55E0040",
-            edgecolor=_VERMILLION,
-            hatch="////",
-            linewidth=0.8,
-            label="gap to mean confidence",
-        )
-        (self.diagonal_,) = ax.plot(
-            [0, 1], [0, 1], "--", color=_GREY, linewidth=1, label="calibrated"
-        )
-        self.text_ = ax.text(
-            0.97,
-            0.04,
-            f"ECE {bins.ece():.3f}\nMCE {bins.mce(self.min_count):.3f}"
-            f"\nn {bins.total:,.0f}",
-            transform=ax.transAxes,
-            ha="right",
-            va="bottom",
-            fontsize="small",
-            bbox={"facecolor": "white", "edgecolor": _GREY, "alpha": 0.85},
-        )
-        ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=self.name or "")
-        ax.tick_params(labelbottom=False)
-        ax.legend(fontsize="small")
-        # After the legend, which takes its colours from the first bars.
-        for bar, gap, count in zip(self.accuracy_, self.gap_, bins.count[seen]):
-            if count < self.min_count:
-                bar.set_alpha(0.25)
-                gap.set_alpha(0.25)
+    def to_frame(self) -> Any:
+        """The table that is drawn, as `ReliabilityBins.to_frame`.
 
-    def _draw_counts(self, ax: Any) -> None:
+        Returns:
+            A pandas DataFrame, a row for each bin.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        return self.bins.to_frame()
+
+    def _summary(self) -> str:
         bins = self.bins
-        seen = bins.count > 0
-        self.counts_ = ax.bar(
-            bins.edges[:-1][seen],
-            bins.count[seen],
-            1 / bins.num_bins,
-            align="edge",
-            color=_GREY,
-            edgecolor="white",
-            linewidth=0.6,
+        null = bins.null_ece()
+        return (
+            f"ECE {null.value:.3f}\n(if calibrated {null.mean:.3f})\n"
+            f"MCE {bins.mce(self.min_count):.3f}\nn {bins.total:,.0f}"
         )
-        if seen.any():
-            ax.set_yscale("log")
-            ax.set_ylim(bins.count[seen].min() / 2, bins.count.max() * 2)
-        ax.set(xlabel="confidence", ylabel="count")

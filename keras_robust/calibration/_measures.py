@@ -28,12 +28,15 @@ class Measure(NamedTuple):
         title: What a reader is told.
         num_bins: Number of bins, or None if it has none.
         function: From labels and correctness to the number.
+        is_error: Whether it measures miscalibration, so that only large values are
+            bad news.
     """
 
     name: str
     title: str
     num_bins: int | None
     function: Function
+    is_error: bool = False
 
 
 def measures_of(
@@ -62,7 +65,13 @@ def measures_of(
     ]
     smooth = SmoothECE(events)
     measures.append(
-        Measure("smooth_ece", "smooth ECE", None, lambda _, correct: smooth(correct))
+        Measure(
+            "smooth_ece",
+            "smooth ECE",
+            None,
+            lambda _, correct: smooth(correct),
+            is_error=True,
+        )
     )
     if not positive:
         measures.append(_classwise(predictions, num_bins))
@@ -81,7 +90,7 @@ def _binned_measures(events: Events, num_bins: int) -> Iterator[Measure]:
         ("mce", f"largest gap (MCE), {width}", equal, lambda b: b.mce()),
     ):
         size = bins(events.correct).num_bins
-        yield Measure(name, title, size, _after(bins, read))
+        yield Measure(name, title, size, _after(bins, read), is_error=True)
 
 
 def _after(bins: Callable, read: Callable) -> Function:
@@ -108,7 +117,7 @@ def _classwise(predictions: Predictions, num_bins: int) -> Measure:
         return float(np.abs(sums - hits).sum() / (weight.sum() * num_classes))
 
     title = f"class-wise ECE, {num_bins} bins of equal width"
-    return Measure("classwise_ece", title, num_bins, function)
+    return Measure("classwise_ece", title, num_bins, function, is_error=True)
 
 
 def _score_measures(
@@ -128,7 +137,8 @@ def _score_measures(
     about = "class 1" if positive else "top label"
     for part in ("miscalibration", "discrimination", "uncertainty"):
         title = f"{part} of the {about} (CORP)"
-        yield Measure(part, title, None, _after(corp, attrgetter(part)))
+        error = part == "miscalibration"
+        yield Measure(part, title, None, _after(corp, attrgetter(part)), error)
     if not positive:
         area = aurc_of(events)
         title = "area under risk-coverage (AURC)"
@@ -154,7 +164,10 @@ def null_values(
         label = _draw_labels(predictions.prob, rng)
         correct = (label == events.event).astype("float64")
         draws[step] = [m.function(label, correct) for m in measures]
-    return [NullValue.from_draws(v, d) for v, d in zip(observed, draws.T)]
+    return [
+        NullValue.from_draws(value, column, two_sided=not measure.is_error)
+        for measure, value, column in zip(measures, observed, draws.T)
+    ]
 
 
 def _draw_labels(prob: np.ndarray, rng: np.random.Generator) -> np.ndarray:

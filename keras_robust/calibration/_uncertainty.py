@@ -20,9 +20,11 @@ class NullValue:
     Attributes:
         value: The measure as observed.
         mean: Its mean over resampled labels, drawn as the confidences say.
+        lower: Its 5 % quantile.
         upper: Its 95 % quantile: a calibrated model is above it one time in 20.
         p_value: Share of resamples at least as large as `value`, counting `value` as
-            one of them; small values speak against calibration.
+            one of them; for measures that may be off in either direction, such as the
+            accuracy, twice the smaller share. Small values speak against calibration.
         num_resamples: Number of resamples.
 
     Examples:
@@ -35,24 +37,26 @@ class NullValue:
 
     value: float
     mean: float
+    lower: float
     upper: float
     p_value: float
     num_resamples: int
 
     @classmethod
-    def from_draws(cls, value: float, draws: np.ndarray) -> "NullValue":
+    def from_draws(
+        cls, value: float, draws: np.ndarray, two_sided: bool = False
+    ) -> "NullValue":
         """Sums up the resampled values of a measure."""
-        if np.isnan(value) or np.isnan(draws).any():
-            return cls(value, np.nan, np.nan, np.nan, len(draws))
+        if np.isnan(value) or np.isnan(draws).any() or not len(draws):
+            return cls(value, np.nan, np.nan, np.nan, np.nan, len(draws))
         # A little slack: equal values that were added up in another order are equal.
-        at_least = int((draws >= value - 1e-12).sum())
-        return cls(
-            value,
-            float(draws.mean()),
-            float(np.quantile(draws, 0.95)),
-            (1 + at_least) / (1 + len(draws)),
-            len(draws),
-        )
+        slack = 1e-12 * max(1.0, abs(value))
+        above = (1 + (draws >= value - slack).sum()) / (1 + len(draws))
+        below = (1 + (draws <= value + slack).sum()) / (1 + len(draws))
+        p_value = min(1.0, 2 * min(above, below)) if two_sided else above
+        low, high = np.quantile(draws, [0.05, 0.95])
+        mean = float(draws.mean())
+        return cls(value, mean, float(low), float(high), float(p_value), len(draws))
 
 
 def wilson_interval(
