@@ -2,9 +2,11 @@
 
 from keras_robust.calibration._binning import bin_predictions
 from keras_robust.calibration._bins import ReliabilityBins
+from keras_robust.calibration._calibration_report import calibration_report
 from keras_robust.calibration._comparison import ReliabilityComparison
 from keras_robust.calibration._corp import BrierDecomposition, brier_decomposition
 from keras_robust.calibration._display import ReliabilityDisplay
+from keras_robust.calibration._report import CalibrationReport
 from keras_robust.calibration._risk_coverage import area_under_risk_coverage
 from keras_robust.calibration._scores import brier_score, negative_log_likelihood
 from keras_robust.calibration._smooth_ece import smooth_ece
@@ -12,6 +14,7 @@ from keras_robust.calibration._uncertainty import NullValue
 
 __all__ = [
     "BrierDecomposition",
+    "CalibrationReport",
     "NullValue",
     "ReliabilityBins",
     "ReliabilityComparison",
@@ -20,6 +23,7 @@ __all__ = [
     "bin_predictions",
     "brier_decomposition",
     "brier_score",
+    "calibration_report",
     "negative_log_likelihood",
     "smooth_ece",
 ]

@@ -33,7 +33,7 @@ def bars(ax: Any, bins: ReliabilityBins) -> tuple[Any, Any]:
         width,
         bottom=np.minimum(accuracy, confidence),
         align="edge",
-        color="#D55E0040",
+        facecolor="none",  # SVG would give its transparency to the hatching
         edgecolor=VERMILLION,
         hatch="////",
         linewidth=0.8,
