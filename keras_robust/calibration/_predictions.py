@@ -18,6 +18,7 @@ class Predictions(NamedTuple):
         weight: Float64 weights of shape `(N,)`, all positive.
         dtype: The dtype in which the probabilities were given, or computed.
         logits: Float64 logits of shape `(N, K)`, or None if probabilities were given.
+        row: Where the rows were among all that were given, int64 of shape `(N,)`.
     """
 
     prob: np.ndarray
@@ -25,6 +26,7 @@ class Predictions(NamedTuple):
     weight: np.ndarray
     dtype: np.dtype
     logits: np.ndarray | None
+    row: np.ndarray
 
     @property
     def log_prob(self) -> np.ndarray:
@@ -73,11 +75,12 @@ def read_predictions(
         own = ignore_class is not None and 0 <= ignore_class < scores.shape[-1]
         ignored = y_true[..., ignore_class] == 1 if own else ignored.all(axis=-1)
     keep = ~ignored & (weight > 0)
-    scores = _checked_scores(owner, argument, scores[keep], from_logits)
+    row = np.flatnonzero(keep)
+    scores = _checked_scores(owner, argument, scores[keep], from_logits, row)
     prob = _softmax(scores) if from_logits else np.clip(scores, 0.0, 1.0)
-    label = _labels(owner, y_true[keep], prob.shape[-1], single)
+    label = _labels(owner, y_true[keep], prob.shape[-1], single, row)
     logits = scores if from_logits else None
-    return Predictions(prob, label, weight[keep], dtype, logits)
+    return Predictions(prob, label, weight[keep], dtype, logits, row)
 
 
 # Lax enough for rows printed with a few digits; sigmoids of many classes are caught.
@@ -90,13 +93,13 @@ def checked_distributions(
     """Returns the predictions if their rows sum to 1, or raises."""
     off = np.abs(predictions.prob.sum(axis=-1) - 1) > _ROW_SUM_SLACK
     if off.any():
-        row = int(np.flatnonzero(off)[0])
+        first = int(np.flatnonzero(off)[0])
         raise _checks.invalid(
             owner,
             argument,
             "distributions, with rows summing to 1",
-            f"{int(off.sum())} other rows, the first counted row {row} with a sum of "
-            f"{predictions.prob[row].sum():.6g}",
+            f"{int(off.sum())} other rows, the first row {predictions.row[first]} with "
+            f"a sum of {predictions.prob[first].sum():.6g}",
             "For logits pass from_logits=True; for independent labels look at one at "
             "a time.",
         )
@@ -159,7 +162,7 @@ def _weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
 
 
 def _checked_scores(
-    owner: str, argument: str, scores: np.ndarray, from_logits: bool
+    owner: str, argument: str, scores: np.ndarray, from_logits: bool, row: np.ndarray
 ) -> np.ndarray:
     slack = probability_slack(scores.dtype.name)
     scores = scores.astype("float64")
@@ -170,13 +173,13 @@ def _checked_scores(
     else:
         bad = ~((scores >= -slack) & (scores <= 1 + slack))
     if bad.any():
-        row = int(np.flatnonzero(bad.any(axis=-1))[0])
+        first = int(np.flatnonzero(bad.any(axis=-1))[0])
         raise _checks.invalid(
             owner,
             argument,
             "free of NaN and infinity" if from_logits else "in [0, 1], with no NaN",
-            f"{int(bad.any(axis=-1).sum())} bad rows, the first counted row {row}: "
-            f"{scores[row].tolist()[:5]}",
+            f"{int(bad.any(axis=-1).sum())} bad rows, the first row {row[first]}: "
+            f"{scores[first].tolist()[:5]}",
             "Drop rows without a prediction."
             if from_logits
             else "For logits pass from_logits=True; drop rows without a prediction.",
@@ -193,7 +196,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _labels(
-    owner: str, y_true: np.ndarray, num_classes: int, single: bool
+    owner: str, y_true: np.ndarray, num_classes: int, single: bool, row: np.ndarray
 ) -> np.ndarray:
     if single:
         y_true = np.stack([1.0 - y_true, y_true], axis=-1)
@@ -212,7 +215,8 @@ def _labels(
             owner,
             "y_true",
             expected,
-            f"{int(bad.sum())} bad labels, the first {y_true[bad][0].tolist()}",
+            f"{int(bad.sum())} bad labels, the first {y_true[bad][0].tolist()} in row "
+            f"{row[bad][0]}",
             "Mark positions without a label with `ignore_class`.",
         )
     return y_true.astype(dtype)

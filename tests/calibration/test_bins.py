@@ -137,7 +137,7 @@ def test_nothing_gives_0():
         ([2], [[0.5]], "`y_true` must be distributions"),
         ([0], [[0.5, np.nan]], r"`y_prob` must be in \[0, 1\], with no NaN"),
         ([0], [[1.5, 0.5]], "`y_prob` must be in"),
-        ([0, 0], [[0.5, 0.5], [-0.5, 0.5]], "1 bad rows, the first counted row 1"),
+        ([0, 0], [[0.5, 0.5], [-0.5, 0.5]], "1 bad rows, the first row 1"),
     ],
 )
 def test_bad_values_raise_and_name_the_argument(y, p, match):
