@@ -38,7 +38,7 @@ $(FULL)/installed: pyproject.toml constraints.txt
 	@echo "Installing keras_robust with all backends into $(FULL) ..."
 	$(PYTHON) -m venv $(FULL)
 	$(FULL)/bin/python $(PIP) torch
-	$(FULL)/bin/python $(PIP) --editable ".[tensorflow,jax,torch,plot,study,dev]"
+	$(FULL)/bin/python $(PIP) --editable ".[tensorflow,jax,torch,plot,calibration,study,dev]"
 	touch $@
 
 test: lint package $(BACKENDS:%=test-%) oldest notebooks

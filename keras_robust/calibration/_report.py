@@ -2,11 +2,9 @@
 
 import json
 import math
-import os
-from pathlib import Path
 from typing import Any
 
-from keras_robust import _checks
+from keras_robust import _checks, _files
 from keras_robust.calibration import _report_html, _report_text
 from keras_robust.calibration._bins import ReliabilityBins
 from keras_robust.calibration._measures import Measure
@@ -163,15 +161,8 @@ class CalibrationReport:
 
 
 def _written(text: str, path: Any) -> str:
-    """Writes a file whole or not at all, and returns the text."""
     if path is not None:
-        path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        _files.write_whole(path, text)
     return text
 
 

@@ -1,0 +1,16 @@
+"""Files that are written whole or not at all."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_whole(path: Any, text: str) -> None:
+    """Writes a text file under another name first, so that no half of it can stay."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
