@@ -3,6 +3,7 @@
 from keras_robust.calibration._binning import bin_predictions
 from keras_robust.calibration._bins import ReliabilityBins
 from keras_robust.calibration._calibration_report import calibration_report
+from keras_robust.calibration._callback import ReliabilityHistory
 from keras_robust.calibration._comparison import ReliabilityComparison
 from keras_robust.calibration._corp import BrierDecomposition, brier_decomposition
 from keras_robust.calibration._display import ReliabilityDisplay
@@ -19,6 +20,7 @@ __all__ = [
     "ReliabilityBins",
     "ReliabilityComparison",
     "ReliabilityDisplay",
+    "ReliabilityHistory",
     "area_under_risk_coverage",
     "bin_predictions",
     "brier_decomposition",

@@ -28,7 +28,7 @@ class CalibrationReport:
         >>> prob = [[0.9, 0.1], [0.3, 0.7], [0.8, 0.2], [0.4, 0.6]]
         >>> report = calibration_report([0, 1, 1, 1], prob, num_resamples=99)
         >>> round(report["ece"].value, 4), report["ece"].num_resamples
-        (0.3, 99)
+        (0.4, 99)
     """
 
     def __init__(
