@@ -96,7 +96,8 @@ def _ending(path: str) -> str:
 def _array(path: str, key: str, option: str) -> np.ndarray:
     try:
         # No pickles: a file of predictions must not be able to run code.
-        arrays = dict(np.load(path, allow_pickle=False))
+        with Path(path).open("rb") as file:
+            arrays = dict(np.load(file, allow_pickle=False))
     except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         fix = "Write it with numpy.savez."
         raise _checks.invalid(

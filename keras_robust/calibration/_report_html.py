@@ -125,9 +125,12 @@ def _cells(is_error: bool, null: NullValue) -> str:
 
 
 def _svg(report: Any) -> str:
+    from matplotlib import rc_context
+
     buffer = io.StringIO()
-    # No date: the same report gives the same page.
-    diagrams(report).savefig(buffer, format="svg", metadata={"Date": None})
+    # Neither random names nor a date: the same report gives the same page.
+    with rc_context({"svg.hashsalt": "keras_robust"}):
+        diagrams(report).savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
     label = escape(f"Reliability diagrams of {', '.join(report.models)}", quote=True)
     return svg[svg.index("<svg") :].replace(

@@ -50,7 +50,7 @@ class NullValue:
         if np.isnan(value) or np.isnan(draws).any() or not len(draws):
             return cls(value, np.nan, np.nan, np.nan, np.nan, len(draws))
         # A little slack: equal values that were added up in another order are equal.
-        slack = 1e-12 * max(1.0, abs(value))
+        slack = 1e-12 * max(1.0, abs(value)) if np.isfinite(value) else 0.0
         above = (1 + (draws >= value - slack).sum()) / (1 + len(draws))
         below = (1 + (draws <= value + slack).sum()) / (1 + len(draws))
         p_value = min(1.0, 2 * min(above, below)) if two_sided else above

@@ -1,0 +1,298 @@
+"""The calibration report: its numbers, its null values, and what it is written as."""
+
+import json
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_robust import calibration
+from keras_robust.calibration import CalibrationReport, NullValue, calibration_report
+
+RNG = np.random.default_rng(6)
+LOGITS = RNG.normal(size=(400, 4)) * 2
+PROB = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+# Drawn from the model's own probabilities: it is calibrated.
+LABELS = (RNG.random((400, 1)) > np.cumsum(PROB, -1)).sum(-1)
+SHARP = PROB**3 / (PROB**3).sum(-1, keepdims=True)
+BOTH = calibration_report(LABELS, {"good": PROB, "sharp": SHARP}, num_resamples=300)
+
+
+def expected_values(y, p, num_bins=15):
+    equal = calibration.bin_predictions(y, p, num_bins=num_bins)
+    mass = calibration.bin_predictions(y, p, num_bins=num_bins, binning="equal_mass")
+    parts = calibration.brier_decomposition(y, p)
+    by_class = [
+        calibration.bin_predictions(
+            (y == k).astype(int), p[:, k, None], notion="positive", num_bins=num_bins
+        ).ece()
+        for k in range(p.shape[-1])
+    ]
+    return {
+        "accuracy": (p.argmax(-1) == y).mean(),
+        "confidence": p.max(-1).mean(),
+        "signed_gap": equal.signed_gap(),
+        "ece": equal.ece(),
+        "ece_equal_mass": mass.ece(),
+        "ece_l2": equal.ece("l2"),
+        "debiased_ece": equal.debiased_ece(),
+        "mce": equal.mce(),
+        "smooth_ece": calibration.smooth_ece(y, p),
+        "classwise_ece": np.mean(by_class),
+        "nll": calibration.negative_log_likelihood(y, p),
+        "brier": calibration.brier_score(y, p),
+        "miscalibration": parts.miscalibration,
+        "discrimination": parts.discrimination,
+        "uncertainty": parts.uncertainty,
+        "aurc": calibration.area_under_risk_coverage(y, p),
+    }
+
+
+def test_every_measure_is_that_of_its_own_function():
+    for model, prob in {"good": PROB, "sharp": SHARP}.items():
+        expected = expected_values(LABELS, prob)
+        assert BOTH.measures == tuple(expected)
+        for name, value in expected.items():
+            assert BOTH[model, name].value == pytest.approx(value, rel=1e-9), name
+            assert value != 0 or name == "debiased_ece"
+
+
+def test_the_null_values_of_a_calibrated_model_hold_its_values():
+    # 16 measures, all from the same labels: some may be outside, most are not.
+    p_values = [BOTH["good", name].p_value for name in BOTH.measures]
+    assert np.mean(np.array(p_values) < 0.05) < 0.25
+    for name in ("ece", "smooth_ece", "classwise_ece", "miscalibration"):
+        null = BOTH["good", name]
+        assert 0.3 * null.value < null.mean < null.upper
+        assert null.lower < null.mean
+        sharp = BOTH["sharp", name]
+        assert sharp.value > sharp.upper
+        assert sharp.p_value == pytest.approx(1 / 301)
+
+
+def test_over_confidence_is_seen_in_both_directions():
+    # Accuracy below, and likelihood above what the probabilities promise: two-sided.
+    assert BOTH["sharp", "accuracy"].value < BOTH["sharp", "accuracy"].lower
+    assert BOTH["sharp", "nll"].value > BOTH["sharp", "nll"].upper
+    for name in ("accuracy", "nll", "signed_gap", "brier"):
+        assert BOTH["sharp", name].p_value == pytest.approx(2 / 301)
+    flat = PROB**0.3 / (PROB**0.3).sum(-1, keepdims=True)
+    under = calibration_report(LABELS, flat, num_resamples=99)
+    assert under["accuracy"].value > under["accuracy"].upper
+    assert under["accuracy"].p_value == pytest.approx(2 / 100)
+
+
+def test_the_null_of_the_likelihood_is_the_entropy():
+    # Labels drawn from p cost the entropy of p on average.
+    entropy = -(PROB * np.log(PROB)).sum(-1).mean()
+    spread = (PROB * np.log(PROB) ** 2).sum(-1) - (PROB * np.log(PROB)).sum(-1) ** 2
+    error = np.sqrt(spread.sum()) / 400 / np.sqrt(300)
+    assert BOTH["good", "nll"].mean == pytest.approx(entropy, abs=4 * error)
+
+
+def test_rows_and_bins_agree_on_the_null_of_the_ece():
+    # Row by row and bin by bin: the latter is a little larger, by the spread of the
+    # confidences within a bin.
+    bins = BOTH.bins["good"]
+    assert bins.ece() == BOTH["good", "ece"].value
+    ratio = bins.null_ece(num_resamples=4000).mean / BOTH["good", "ece"].mean
+    assert 0.97 < ratio < 1.06
+
+
+def test_one_model_needs_no_name_and_several_do():
+    one = calibration_report(LABELS, PROB, num_resamples=10)
+    assert one.models == ("model",)
+    assert one["ece"] == one["model", "ece"]
+    with pytest.raises(KeyError, match="pass \\(model, measure\\)"):
+        BOTH["ece"]
+    with pytest.raises(KeyError, match="No \\('good', 'foo'\\)"):
+        BOTH["good", "foo"]
+
+
+def test_a_model_has_the_same_numbers_in_any_company():
+    alone = calibration_report(LABELS, {"sharp": SHARP}, num_resamples=300)
+    assert alone["sharp", "ece"] == BOTH["sharp", "ece"]
+
+
+def test_logits_weights_and_ignored_rows():
+    keep = np.arange(400) % 4 > 0
+    expected = calibration_report(LABELS[keep], PROB[keep], num_resamples=5)
+    for y, weight in [(np.where(keep, LABELS, -100), None), (LABELS, keep)]:
+        report = calibration_report(
+            y, LOGITS, from_logits=True, sample_weight=weight, num_resamples=5
+        )
+        assert report.settings["n"] == report.settings["weight"] == 300
+        for name in expected.measures:
+            value = expected[name].value
+            assert report[name].value == pytest.approx(value, rel=1e-6), name
+    weighted = calibration_report(
+        LABELS, PROB, sample_weight=np.full(400, 2.0), num_resamples=5
+    )
+    assert weighted.settings["weight"] == 800
+    assert "total weight 800" in repr(weighted)
+
+
+def test_the_positive_notion_has_its_own_measures():
+    y = (LABELS == 1).astype(int)
+    report = calibration_report(y, PROB[:, 1:2], notion="positive", num_resamples=20)
+    assert report.measures[0] == "event_rate"
+    assert not {"accuracy", "classwise_ece", "aurc"} & set(report.measures)
+    assert report["event_rate"].value == y.mean()
+    bins = calibration.bin_predictions(y, PROB[:, 1:2], notion="positive")
+    assert report["ece"].value == pytest.approx(bins.ece())
+    assert "rate of class 1" in repr(report)
+
+
+def test_soft_labels_are_taken_as_they_are():
+    soft = 0.8 * np.eye(4)[LABELS] + 0.05
+    report = calibration_report(soft, PROB, num_resamples=5)
+    score = calibration.brier_score(soft, PROB)
+    assert report["brier"].value == pytest.approx(score)
+    by_class = [
+        calibration.bin_predictions(
+            np.stack([1 - soft[:, k], soft[:, k]], -1),
+            np.stack([1 - PROB[:, k], PROB[:, k]], -1),
+            notion="positive",
+        ).ece()
+        for k in range(4)
+    ]
+    assert report["classwise_ece"].value == pytest.approx(np.mean(by_class))
+
+
+def test_the_frame_is_tidy():
+    frame = BOTH.to_frame()
+    assert list(frame.columns) == [
+        *("model", "measure", "value", "null_mean", "null_lower", "null_upper"),
+        *("p_value", "n", "num_bins"),
+    ]
+    assert len(frame) == 2 * len(BOTH.measures)
+    row = frame.set_index(["model", "measure"]).loc[("sharp", "ece")]
+    null = BOTH["sharp", "ece"]
+    assert [row["value"], row["null_mean"], row["p_value"]] == [
+        *(null.value, null.mean, null.p_value)
+    ]
+    assert row["num_bins"] == 15
+    assert row["n"] == 400
+    smooth = frame[frame["measure"] == "smooth_ece"]
+    assert smooth["num_bins"].isna().all()
+    assert isinstance(frame, pd.DataFrame)
+
+
+def test_json_is_strict_and_complete(tmp_path):
+    text = BOTH.to_json(tmp_path / "report.json")
+    assert (tmp_path / "report.json").read_text() == text
+    content = json.loads(text, parse_constant=lambda c: pytest.fail(f"not JSON: {c}"))
+    assert len(content["measures"]) == 2 * len(BOTH.measures)
+    assert content["settings"]["num_classes"] == 4
+    counts = BOTH.bins["good"].count
+    assert content["bins"]["good"]["count"] == counts.tolist()
+    assert content["bins"]["good"]["accuracy"][0] == "NaN"  # an empty bin
+
+
+def test_an_infinite_likelihood_is_told_everywhere():
+    prob = np.array([[0.0, 1.0], [0.3, 0.7]])
+    report = calibration_report([0, 1], prob, num_resamples=99)
+    assert report["nll"].value == np.inf
+    rows = json.loads(report.to_json())["measures"]
+    assert next(r for r in rows if r["measure"] == "nll")["value"] == "Infinity"
+    assert "inf*" in repr(report)
+    assert "inf*" in report.to_html()
+
+
+class Tags(HTMLParser):
+    VOID = ("meta", "br", "path", "use", "rect", "image", "line", "link")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.text = [], [], ""
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_is_one_whole_file_with_its_figure(tmp_path):
+    names = {"<script>alert(1)</script>": PROB, "b & c": SHARP}
+    report = calibration_report(LABELS, names, num_resamples=20)
+    text = report.to_html(tmp_path / "r.html", title="Mine & yours")
+    assert (tmp_path / "r.html").read_text(encoding="utf-8") == text
+    page = Tags()
+    page.feed(text)
+    assert page.open == []
+    tags = [tag for tag, _ in page.seen]
+    assert "svg" in tags
+    assert "script" not in tags
+    assert "Mine & yours" in page.text
+    assert f"{report['b & c', 'ece'].value:.4f}" in page.text
+    assert len(page.text.split("if calibrated")) > 2
+    # Nothing from elsewhere.
+    links = [
+        v for _, attrs in page.seen for k, v in attrs.items() if k in ("src", "href")
+    ]
+    assert not [link for link in links if link and not link.startswith("#")]
+    assert report.to_html(title="Mine & yours") == text
+    assert not plt.get_fignums()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "r.html"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError):
+        BOTH.to_html(tmp_path / "missing" / "r.html")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_the_repr_is_a_table_and_notebooks_get_html():
+    lines = repr(BOTH).splitlines()
+    assert lines[0] == (
+        "Calibration of 400 predictions, 4 classes, notion 'top_label', 300 resamples"
+    )
+    assert lines[1].split() == ["good", "sharp"]
+    ece = next(line for line in lines if line.startswith("ECE, 15 bins"))
+    null = BOTH["sharp", "ece"]
+    assert f"{null.value:.4f}* [{null.mean:.4f}, 95 % < {null.upper:.4f}]" in ece
+    assert max(map(len, lines)) < 120
+    assert BOTH._repr_html_().startswith("<table>")
+
+
+def test_the_figure_has_a_diagram_for_each_model():
+    figure = BOTH.plot()
+    figure.canvas.draw()
+    assert [ax.get_title() for ax in figure.axes if ax.get_title()] == ["good", "sharp"]
+    four = calibration_report(LABELS, dict.fromkeys("abcd", PROB), num_resamples=2)
+    assert sum(bool(ax.get_title()) for ax in four.plot().axes) == 4
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "match"),
+    [
+        (LABELS, PROB * 0.9, r"`y_prob` must be distributions, with rows summing to 1"),
+        (LABELS, {"a": PROB, "b": PROB + np.nan}, r"`y_prob\['b'\]` must be in"),
+        (LABELS[:3], PROB, "`y_true` must be of shape"),
+        (np.full(400, -100), PROB, "`y_true` must be not empty"),
+        (LABELS, {}, "`y_prob` must be not empty"),
+        (LABELS, LOGITS, "For logits pass from_logits=True"),
+    ],
+)
+def test_bad_input_raises(y, p, match):
+    with pytest.raises(ValueError, match=match):
+        calibration_report(y, p)
+
+
+def test_the_report_is_what_its_type_says():
+    assert isinstance(BOTH, CalibrationReport)
+    assert isinstance(BOTH["good", "ece"], NullValue)
