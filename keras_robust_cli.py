@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
             "pip install 'keras-robust[jax,calibration]'\n"
         )
         return 2
-    from keras_robust._cli import main as run
+    from keras_robust._cli._main import main as run
 
     return run(arguments)
 
