@@ -1,12 +1,14 @@
-"""Calibration: measured from predictions, and shown."""
+"""Calibration: measured from predictions, shown, and mended."""
 
 from keras_robust.calibration._binning import bin_predictions
 from keras_robust.calibration._bins import ReliabilityBins
 from keras_robust.calibration._calibration_report import calibration_report
 from keras_robust.calibration._callback import ReliabilityHistory
+from keras_robust.calibration._classwise import bin_classwise, classwise_error
 from keras_robust.calibration._comparison import ReliabilityComparison
 from keras_robust.calibration._corp import BrierDecomposition, brier_decomposition
 from keras_robust.calibration._display import ReliabilityDisplay
+from keras_robust.calibration._multilabel import bin_multilabel
 from keras_robust.calibration._report import CalibrationReport
 from keras_robust.calibration._risk_coverage import area_under_risk_coverage
 from keras_robust.calibration._scores import brier_score, negative_log_likelihood
@@ -22,10 +24,13 @@ __all__ = [
     "ReliabilityDisplay",
     "ReliabilityHistory",
     "area_under_risk_coverage",
+    "bin_classwise",
+    "bin_multilabel",
     "bin_predictions",
     "brier_decomposition",
     "brier_score",
     "calibration_report",
+    "classwise_error",
     "negative_log_likelihood",
     "smooth_ece",
 ]

@@ -4,6 +4,7 @@ from typing import Any
 
 from keras_robust import _checks
 
+AVERAGES = ("macro", "micro")
 BINNINGS = ("equal_width", "equal_mass")
 NORMS = ("l1", "l2", "max")
 NOTIONS = ("top_label", "positive")
@@ -37,6 +38,12 @@ def checked_notion(owner: str, notion: Any) -> str:
     """Returns `notion` if it is one of NOTIONS."""
     fix = "top_label is about the predicted class, positive about class 1 of two."
     return _checks.choice(owner, "notion", notion, NOTIONS, fix=fix)
+
+
+def checked_average(owner: str, average: Any) -> str:
+    """Returns `average` if it is one of AVERAGES."""
+    fix = "macro is the mean of the labels' errors, micro the error of all decisions."
+    return _checks.choice(owner, "average", average, AVERAGES, fix=fix)
 
 
 def checked_level(owner: str, level: Any) -> float:

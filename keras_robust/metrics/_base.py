@@ -1,4 +1,4 @@
-"""What the calibration metrics share: inputs, the binned state, its table."""
+"""What the calibration metrics share: inputs, the binned state, its tables."""
 
 from typing import Any
 
@@ -12,15 +12,18 @@ from keras_robust.metrics import _sums
 
 
 class BinnedMetric(keras.metrics.Metric):
-    """Base of the metrics that are read off top-label reliability bins.
+    """Base of the metrics that are read off reliability bins of equal width.
 
-    A subclass implements `summarize(count, confidence, correct)`.
+    Each row has one or several `columns` (classes, labels), and each column bins of
+    its own. A subclass implements `events(prob, aligned)`, what falls into the bins,
+    and `summarize(count, confidence, correct)`, what is read off them.
     """
 
     def __init__(
         self,
         num_bins: int,
         *,
+        columns: int = 1,
         from_logits: bool,
         ignore_class: int | None,
         name: str,
@@ -31,85 +34,95 @@ class BinnedMetric(keras.metrics.Metric):
         self.num_bins = checked_num_bins(owner, num_bins)
         self.from_logits = _checks.flag(owner, "from_logits", from_logits)
         self.ignore_class = _checks.ignored_class(owner, ignore_class)
-        self._state = _sums.add_sum_variables(self, self.num_bins)
+        self._columns = columns
+        self._state = _sums.add_sum_variables(self, columns * self.num_bins)
+
+    def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
+        """Returns confidences and how far they came true, of shape (..., columns)."""
+        raise NotImplementedError
 
     def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        """Returns the metric from each bin's sums, tensors of shape (num_bins,)."""
+        """Returns the metric from the sums in bins, of shape (columns, num_bins)."""
         raise NotImplementedError
+
+    def scores(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns predictions of shape (..., K); raises where this metric has no use.
+
+        `y_true` and `y_pred` are as given, `y_pred` as a tensor.
+        """
+        return y_pred
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch of predictions to the bins."""
-        owner = type(self).__name__
         mask = _weights.keras_mask(y_pred)
         y_pred = ops.stop_gradient(_labels.to_tensor(y_pred))
         given = _numerics.standard_dtype(y_pred)
         wide = "float64" if given == "float64" else "float32"
         aligned = _labels.align(
-            owner,
+            type(self).__name__,
             y_true,
-            y_pred,
+            self.scores(y_true, y_pred),
             from_logits=self.from_logits,
             ignore_class=self.ignore_class,
             axis=-1,
             dtype=wide,
         )
-        weight = ops.cast(aligned.counted, wide)
+        weight = self._weight(aligned.counted, mask, sample_weight, wide)
+        confidence, correct = self.events(self._probabilities(aligned), aligned)
+        if len(weight.shape) < len(confidence.shape):
+            weight = ops.expand_dims(weight, -1)
+        weight = ops.broadcast_to(weight, ops.shape(confidence))
+        confidence = ops.where(weight != 0, confidence, ops.zeros_like(confidence))
+        correct = ops.where(weight != 0, correct, ops.zeros_like(correct))
+        index = ops.searchsorted(
+            self._inner_edges(given, wide), ops.reshape(confidence, (-1,)), side="right"
+        )
+        rows = (weight, confidence, correct, index)
+        shape = (-1, self._columns)
+        _sums.add_to_sums(self._state, *(ops.reshape(row, shape) for row in rows))
+
+    def _weight(self, counted: Any, mask: Any, sample_weight: Any, dtype: str) -> Any:
+        owner, weight = type(self).__name__, ops.cast(counted, dtype)
         for argument, factor in (("mask", mask), ("sample_weight", sample_weight)):
             if factor is not None:
-                factor = _weights.spread(owner, argument, factor, weight, wide)
+                factor = _weights.spread(owner, argument, factor, weight, dtype)
                 # Not by multiplication alone: NaN weights of uncounted rows.
                 weight = ops.where(weight == 0, ops.zeros_like(weight), weight * factor)
         no_weight = ops.logical_not(ops.logical_and(weight >= 0, weight < float("inf")))
-        weight = ops.where(no_weight, ops.full_like(weight, float("nan")), weight)
-        confidence, correct = self._top_label(aligned)
-        live = weight != 0
-        confidence = ops.where(live, confidence, ops.zeros_like(confidence))
-        correct = ops.where(live, correct, ops.zeros_like(correct))
-        edges = ops.convert_to_tensor(bin_edges(self.num_bins), dtype=wide)
-        if given in ("float16", "bfloat16") and not self.from_logits:
-            edges = ops.cast(ops.cast(edges, given), wide)
-        confidence = ops.reshape(confidence, (-1,))
-        index = ops.searchsorted(edges[1:-1], confidence, side="right")
-        _sums.add_to_sums(
-            self._state,
-            ops.reshape(weight, (-1,)),
-            confidence,
-            ops.reshape(correct, (-1,)),
-            index,
-        )
+        return ops.where(no_weight, ops.full_like(weight, float("nan")), weight)
 
-    def _top_label(self, aligned: _labels.Aligned) -> tuple[Any, Any]:
+    def _probabilities(self, aligned: _labels.Aligned) -> Any:
+        """Returns probabilities in [0, 1]; rows in which anything is none are NaN."""
         prob = aligned.scores
         if self.from_logits:
             prob = ops.softmax(prob, axis=-1)
-        top = ops.expand_dims(ops.argmax(prob, axis=-1), -1)
-        confidence = ops.squeeze(ops.take_along_axis(prob, top, axis=-1), axis=-1)
-        if aligned.soft:
-            taken = ops.take_along_axis(aligned.labels, top, axis=-1)
-            correct = ops.squeeze(taken, axis=-1)
-        else:
-            hit = ops.equal(ops.cast(top[..., 0], "int32"), aligned.labels)
-            correct = ops.cast(hit, confidence.dtype)
-        confidence = ops.where(confidence > 1.0, ops.ones_like(confidence), confidence)
+        prob = ops.where(prob > 1.0, ops.ones_like(prob), prob)
+        prob = ops.where(prob < 0.0, ops.zeros_like(prob), prob)
         # The sum has a NaN wherever a class has one; TensorFlow's softmax leaves the
         # other classes of such a row finite, and its argmax may pick one of them.
-        nan = ops.full_like(confidence, float("nan"))
         no_number = ops.isnan(ops.sum(prob, axis=-1))
-        return ops.where(
-            ops.logical_or(aligned.broken, no_number), nan, confidence
-        ), correct
+        bad = ops.expand_dims(ops.logical_or(aligned.broken, no_number), -1)
+        return ops.where(bad, ops.full_like(prob, float("nan")), prob)
+
+    def _inner_edges(self, given: str, wide: str) -> Any:
+        edges = ops.convert_to_tensor(bin_edges(self.num_bins)[1:-1], dtype=wide)
+        if given in ("float16", "bfloat16") and not self.from_logits:
+            edges = ops.cast(ops.cast(edges, given), wide)
+        return edges
 
     def result(self) -> Any:
         """Returns the metric over everything seen; 0 if that is nothing."""
         sums = _sums.current_sums(self._state)
         # NaN anywhere must come out: a maximum over bins could lose it.
         poison = ops.where(ops.isnan(ops.sum(sums)), float("nan"), 0.0)
+        sums = ops.reshape(sums, (-1, self._columns, self.num_bins))
         value = self.summarize(sums[0], sums[1], sums[2])
         return ops.cast(value + ops.cast(poison, value.dtype), self.dtype)
 
-    def bin_statistics(self) -> ReliabilityBins:
-        """Returns the table of the bins: edges, count, confidence, accuracy."""
-        return ReliabilityBins.from_sums(*_sums.exact_sums(self._state))
+    def _tables(self) -> tuple[ReliabilityBins, ...]:
+        sums = _sums.exact_sums(self._state)
+        by_column = sums.reshape(-1, self._columns, self.num_bins).swapaxes(0, 1)
+        return tuple(ReliabilityBins.from_sums(*column) for column in by_column)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
@@ -119,3 +132,11 @@ class BinnedMetric(keras.metrics.Metric):
             "ignore_class": self.ignore_class,
             **super().get_config(),
         }
+
+
+def truth(aligned: _labels.Aligned) -> Any:
+    """Returns how far each class is true, of the shape of the scores."""
+    if aligned.soft:
+        return aligned.labels
+    dtype = _numerics.standard_dtype(aligned.scores)
+    return ops.one_hot(aligned.labels, aligned.scores.shape[-1], dtype=dtype)

@@ -3,13 +3,14 @@
 from typing import Any
 
 import keras
-from keras import ops
 
-from keras_robust.metrics._base import BinnedMetric
+from keras_robust.calibration._options import checked_norm
+from keras_robust.metrics._norms import norm_of_gaps
+from keras_robust.metrics._notion import OneConfidenceMetric
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")
-class ExpectedCalibrationError(BinnedMetric):
+class ExpectedCalibrationError(OneConfidenceMetric):
     """Expected calibration error (ECE): mean distance of confidence from accuracy.
 
     Use it in `compile(metrics=[...])`, or on its own over batches; read it beside the
@@ -17,10 +18,12 @@ class ExpectedCalibrationError(BinnedMetric):
     upwards.
 
     Each prediction falls into one of `num_bins` bins of equal width by its confidence,
-    the largest probability in `y_pred`. With `n_b` of the `n` predictions in bin `b`,
-    their mean confidence `conf_b` and accuracy `acc_b` against `y_true`,
+    by default the largest probability in `y_pred`. With `n_b` of the `n` predictions in
+    bin `b`, their mean confidence `conf_b` and accuracy `acc_b` against `y_true`,
 
-        ECE = sum_b (n_b / n) * |acc_b - conf_b|
+        ECE = sum_b (n_b / n) * |acc_b - conf_b|           (norm "l1")
+        ECE = sqrt(sum_b (n_b / n) * (acc_b - conf_b)^2)   (norm "l2")
+        ECE = max_b |acc_b - conf_b|  over n_b > 0         (norm "max")
 
     Bins are left-closed, the last one closed; their edges are k/num_bins, rounded once
     to the dtype of `y_pred`. Counts are exact and sums right to 1e-6 at any number of
@@ -28,6 +31,11 @@ class ExpectedCalibrationError(BinnedMetric):
 
     Args:
         num_bins: Number of bins. Defaults to 15.
+        norm: `"l1"`, `"l2"` or `"max"`, as above. Defaults to `"l1"`.
+        notion: What the confidence is about. `"top_label"`: the predicted class.
+            `"positive"`: class 1 of a binary problem, K being 1 or 2; its confidence is
+            the probability of class 1, right where that is the label. Never inferred
+            from the data. Defaults to `"top_label"`.
         from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities.
             Never guessed from the values. Defaults to False.
         ignore_class: Integer label of positions to leave out. A soft target is left
@@ -40,7 +48,7 @@ class ExpectedCalibrationError(BinnedMetric):
     Call arguments:
         - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
           targets of the shape of `y_pred`. A soft target counts as correct by the
-          probability that it gives to the predicted class.
+          probability that it gives to the predicted class (or to class 1).
         - y_pred: Probabilities or logits of shape `(..., K)`; `K = 1` means a single
           sigmoid output. Of equal probabilities, the first class is predicted.
         - sample_weight: Optional: a scalar, one weight per position, or one per
@@ -53,7 +61,8 @@ class ExpectedCalibrationError(BinnedMetric):
         or NaN.
 
     Raises:
-        ValueError: If an argument is outside its range, or shapes do not fit.
+        ValueError: If an argument is outside its range, shapes do not fit, or there are
+            more than two classes for `notion="positive"`.
         TypeError: If an argument is of the wrong type.
 
     Examples:
@@ -66,13 +75,16 @@ class ExpectedCalibrationError(BinnedMetric):
         [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
 
     Reference:
-        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3.
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3; for
+        the l2 norm Kumar et al., "Verified Uncertainty Calibration", NeurIPS 2019.
     """
 
     def __init__(
         self,
         num_bins: int = 15,
         *,
+        norm: str = "l1",
+        notion: str = "top_label",
         from_logits: bool = False,
         ignore_class: int | None = -100,
         name: str = "ece",
@@ -80,14 +92,18 @@ class ExpectedCalibrationError(BinnedMetric):
     ) -> None:
         super().__init__(
             num_bins,
+            notion=notion,
             from_logits=from_logits,
             ignore_class=ignore_class,
             name=name,
             dtype=dtype,
         )
+        self.norm = checked_norm("ExpectedCalibrationError", norm)
 
     def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        """Returns the sum of the bins' gaps over the sum of their counts."""
-        total = ops.sum(count)
-        gaps = ops.sum(ops.abs(correct - confidence))
-        return gaps / ops.where(total == 0, ops.ones_like(total), total)
+        """Returns the norm of the bins' gaps."""
+        return norm_of_gaps(self.norm, count, confidence, correct)[0]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every constructor argument, in plain Python values."""
+        return {"norm": self.norm, **super().get_config()}

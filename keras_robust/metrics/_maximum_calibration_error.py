@@ -6,11 +6,11 @@ import keras
 from keras import ops
 
 from keras_robust.calibration._options import checked_min_count
-from keras_robust.metrics._base import BinnedMetric
+from keras_robust.metrics._notion import OneConfidenceMetric
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")
-class MaximumCalibrationError(BinnedMetric):
+class MaximumCalibrationError(OneConfidenceMetric):
     """Maximum calibration error (MCE): the largest gap of any bin.
 
     Use it where the worst case counts. Without `min_count` it is ruled by bins of a
@@ -24,6 +24,9 @@ class MaximumCalibrationError(BinnedMetric):
         num_bins: Number of bins. Defaults to 15.
         min_count: Leave out bins whose count (sum of weights) is smaller. Defaults to
             0; empty bins never take part.
+        notion: What the confidence is about: `"top_label"`, the predicted class; or
+            `"positive"`, class 1 of a binary problem. Never inferred from the data.
+            Defaults to `"top_label"`.
         from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities.
             Defaults to False.
         ignore_class: Label of positions to leave out, or None. Defaults to -100.
@@ -43,7 +46,8 @@ class MaximumCalibrationError(BinnedMetric):
         `ExpectedCalibrationError`.
 
     Raises:
-        ValueError: If an argument is outside its range, or shapes do not fit.
+        ValueError: If an argument is outside its range, shapes do not fit, or there are
+            more than two classes for `notion="positive"`.
         TypeError: If an argument is of the wrong type.
 
     Examples:
@@ -62,6 +66,7 @@ class MaximumCalibrationError(BinnedMetric):
         num_bins: int = 15,
         min_count: float = 0,
         *,
+        notion: str = "top_label",
         from_logits: bool = False,
         ignore_class: int | None = -100,
         name: str = "mce",
@@ -69,6 +74,7 @@ class MaximumCalibrationError(BinnedMetric):
     ) -> None:
         super().__init__(
             num_bins,
+            notion=notion,
             from_logits=from_logits,
             ignore_class=ignore_class,
             name=name,

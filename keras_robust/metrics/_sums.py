@@ -34,13 +34,16 @@ def accumulation_dtype() -> str:
     return "float64"
 
 
-def add_sum_variables(metric: keras.metrics.Metric, num_bins: int) -> list[Any]:
-    """Adds the state to a metric: rows of QUANTITIES, columns of bins."""
+def add_sum_variables(metric: keras.metrics.Metric, num_places: int) -> list[Any]:
+    """Adds the state to a metric: a row for each of QUANTITIES, a place for each bin.
+
+    The bins of several columns (classes, labels) lie one column after another.
+    """
     dtype = accumulation_dtype()
     names = ["sums"] if dtype == "float64" else ["sums", "compensation", "carry"]
     return [
         metric.add_variable(
-            shape=(len(QUANTITIES), num_bins),
+            shape=(len(QUANTITIES), num_places),
             initializer="zeros",
             dtype=dtype,
             aggregation="sum",
@@ -53,15 +56,17 @@ def add_sum_variables(metric: keras.metrics.Metric, num_bins: int) -> list[Any]:
 def add_to_sums(
     state: list[Any], weight: Any, confidence: Any, correct: Any, index: Any
 ) -> None:
-    """Adds one batch of rows, all of shape `(N,)`, to the state."""
-    num_bins = state[0].shape[-1]
+    """Adds one batch of rows, all of shape `(N, columns)`, to the state."""
+    num_places, columns = state[0].shape[-1], index.shape[-1]
+    first = ops.arange(columns, dtype="int32") * (num_places // columns)
+    place = ops.cast(index, "int32") + first
     if len(state) == 1:
-        columns = [weight, weight * confidence, weight * correct]
-        rows = ops.cast(ops.stack(columns, axis=-1), state[0].dtype)
-        added = _scatter_add(rows, index, num_bins)
-        state[0].assign(state[0] + ops.transpose(added))
+        rows = ops.stack([weight, weight * confidence, weight * correct], axis=-1)
+        rows = ops.cast(rows, state[0].dtype)
+        state[0].assign(state[0] + ops.transpose(_scatter_add(rows, place, num_places)))
         return
-    high, low = _sum_in_lanes(weight, confidence, correct, index, num_bins)
+    middle = _middle_of_places(num_places, columns)
+    high, low = _sum_in_lanes(weight, confidence, correct, place, middle)
     total, error = two_sum(ops.convert_to_tensor(state[0]), high)
     # The errors go back into the sum at once: left to add up on their own, small ones
     # of one sign would in turn be lost.
@@ -74,7 +79,7 @@ def add_to_sums(
 
 
 def current_sums(state: list[Any]) -> Any:
-    """Returns the sums as one tensor of shape `(3, num_bins)`."""
+    """Returns the sums as one tensor of shape `(3, num_places)`."""
     if len(state) == 1:
         return ops.convert_to_tensor(state[0])
     return state[2] + (state[0] + state[1])
@@ -85,7 +90,14 @@ def exact_sums(state: list[Any]) -> Any:
     return sum(ops.convert_to_numpy(limb).astype("float64") for limb in state)
 
 
+def _middle_of_places(num_places: int, columns: int) -> Any:
+    num_bins = num_places // columns
+    inside = ops.cast(ops.arange(num_places) % num_bins, "float32")
+    return (inside + 0.5) / num_bins
+
+
 def _scatter_add(rows: Any, place: Any, num_places: int) -> Any:
+    rows, place = ops.reshape(rows, (-1, rows.shape[-1])), ops.reshape(place, (-1,))
     if keras.backend.backend() != "torch":
         return ops.segment_sum(rows, place, num_segments=num_places)
     # On PyTorch, Keras's `segment_sum` adds up float64 in float32, and its `scatter`
@@ -95,20 +107,19 @@ def _scatter_add(rows: Any, place: Any, num_places: int) -> Any:
 
 
 def _sum_in_lanes(
-    weight: Any, confidence: Any, correct: Any, index: Any, num_bins: int
+    weight: Any, confidence: Any, correct: Any, place: Any, middle: Any
 ) -> tuple[Any, Any]:
     # Few rows per float32 sum, then pairs of sums with their rounding errors. What is
     # summed is the distance to the middle of the bin: it is small, so its errors are.
-    middle = (ops.cast(ops.arange(num_bins), "float32") + 0.5) / num_bins
-    offset = confidence - ops.take(middle, index)
+    offset = confidence - ops.take(middle, place)
     rows = ops.stack([weight, weight * offset, weight * correct], axis=-1)
-    num_rows, lanes = weight.shape[0], 1
+    num_rows, num_places, lanes = place.shape[0], middle.shape[0], 1
+    # Lanes for the rows of one column: its places are its own.
     while lanes * _ROWS_PER_LANE < num_rows:
         lanes *= 2
-    lane = ops.arange(num_rows, dtype="int32") % lanes
-    place = lane * num_bins + ops.cast(index, "int32")
-    sums = _scatter_add(rows, place, lanes * num_bins)
-    high = ops.reshape(sums, (lanes, num_bins, len(QUANTITIES)))
+    lane = ops.arange(num_rows, dtype="int32")[:, None] % lanes
+    sums = _scatter_add(rows, lane * num_places + place, lanes * num_places)
+    high = ops.reshape(sums, (lanes, num_places, len(QUANTITIES)))
     low = ops.zeros_like(high)
     while lanes > 1:
         lanes //= 2

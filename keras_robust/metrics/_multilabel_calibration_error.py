@@ -1,0 +1,133 @@
+"""Calibration error of multi-label predictions, streamed."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_robust import _checks, _labels
+from keras_robust.calibration._bins import ReliabilityBins
+from keras_robust.calibration._options import checked_average, checked_norm
+from keras_robust.metrics._base import BinnedMetric, truth
+from keras_robust.metrics._norms import mean_over_seen, norm_of_gaps
+
+
+@keras.saving.register_keras_serializable(package="keras_robust")
+class MultilabelCalibrationError(BinnedMetric):
+    """Calibration error where each of several labels applies or not, by itself.
+
+    Use it for a sigmoid per label. Where exactly one of K classes is right, use
+    `ClasswiseCalibrationError`.
+
+    For each label the probabilities that it applies fall into `num_bins` bins of equal
+    width, and `acc_b` is the share of bin `b` to which it does apply. With ECE_l the
+    error of label `l` in the given `norm`, as in `ExpectedCalibrationError`,
+
+        error = mean_l ECE_l                                   (average "macro")
+        error = ECE of all decisions in one set of bins        (average "micro")
+
+    The mean leaves out labels of which nothing was seen (all ignored, or of weight 0).
+    Pooling can hide labels that are wrong in opposite ways. Bins, exactness and merging
+    are as in `ExpectedCalibrationError`; the state has `num_labels * num_bins` places.
+
+    Args:
+        num_labels: Number L of labels, at least 1.
+        num_bins: Number of bins of each label. Defaults to 15.
+        norm: Norm over the bins: `"l1"`, `"l2"` or `"max"`. Defaults to `"l1"`.
+        average: `"macro"` or `"micro"`, as above. Defaults to `"macro"`.
+        from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities.
+            Defaults to False.
+        ignore_class: Entries of `y_true` equal to it are left out, each by itself;
+            None leaves out nothing. Defaults to -100.
+        name: Name of the metric. Defaults to `"multilabel_ece"`.
+        dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
+
+    Call arguments:
+        - y_true: 0 or 1 for each label, or the probability that it applies, of the
+          shape of `y_pred`.
+        - y_pred: Sigmoid probabilities or logits of shape `(..., L)`.
+        - sample_weight: Optional: a scalar, or one weight per sample, per position, or
+          per entry of `y_pred`.
+
+    Returns:
+        A scalar in [0, 1]; 0 if nothing was seen; NaN if a counted entry of `y_true` or
+        a probability was outside [0, 1], a logit NaN or infinite, or a weight negative,
+        infinite or NaN.
+
+    Raises:
+        ValueError: If an argument is outside its range, or shapes do not fit.
+        TypeError: If an argument is of the wrong type.
+
+    Examples:
+        >>> from keras_robust.metrics import MultilabelCalibrationError
+        >>> error = MultilabelCalibrationError(num_labels=2, num_bins=10)
+        >>> error.update_state([[1, 0], [1, -100]], [[0.75, 0.5], [0.75, 0.9]])
+        >>> round(float(error.result()), 4)  # mean of 0.25 and 0.5
+        0.375
+        >>> [bins.count.sum().item() for bins in error.bin_statistics()]
+        [2.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        num_labels: int,
+        num_bins: int = 15,
+        *,
+        norm: str = "l1",
+        average: str = "macro",
+        from_logits: bool = False,
+        ignore_class: int | None = -100,
+        name: str = "multilabel_ece",
+        dtype: Any = None,
+    ) -> None:
+        owner = "MultilabelCalibrationError"
+        fix = "Pass the size of the last axis of `y_pred`."
+        self.num_labels = _checks.integer(
+            owner, "num_labels", num_labels, minimum=1, fix=fix
+        )
+        self.norm = checked_norm(owner, norm)
+        self.average = checked_average(owner, average)
+        super().__init__(
+            num_bins,
+            columns=self.num_labels,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            name=name,
+            dtype=dtype,
+        )
+
+    def scores(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns each entry of the predictions as a single sigmoid output."""
+        pred = tuple(y_pred.shape)
+        true = np.shape(y_true) if isinstance(y_true, (list, tuple)) else y_true.shape
+        fits = len(true) == len(pred) and all(map(_labels.same_size, true, pred))
+        if pred[-1:] != (self.num_labels,) or not fits:
+            raise _checks.invalid(
+                "MultilabelCalibrationError",
+                "y_true" if pred[-1:] == (self.num_labels,) else "y_pred",
+                f"of shape (..., {self.num_labels}), the same for both",
+                f"y_true.shape={tuple(true)}, y_pred.shape={pred}",
+                "Give one entry per label; set `num_labels` to the size of that axis.",
+            )
+        return ops.expand_dims(y_pred, -1)
+
+    def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
+        """Returns the probability that each label applies, and whether it does."""
+        return prob[..., 1], truth(aligned)[..., 1]
+
+    def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
+        """Returns the mean of the labels' errors, or the error of the pooled bins."""
+        sums = [count, confidence, correct]
+        if self.average == "micro":
+            sums = [ops.sum(x, axis=0, keepdims=True) for x in sums]
+        return mean_over_seen(norm_of_gaps(self.norm, *sums), sums[0])
+
+    def bin_statistics(self) -> tuple[ReliabilityBins, ...]:
+        """Returns one table of bins for each label."""
+        return self._tables()
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every constructor argument, in plain Python values."""
+        own = {"num_labels": self.num_labels, "norm": self.norm}
+        return {**own, "average": self.average, **super().get_config()}

@@ -1,0 +1,50 @@
+"""What the metrics with one confidence per prediction share: what it is about."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_robust import _checks, _labels
+from keras_robust.calibration._bins import ReliabilityBins
+from keras_robust.calibration._options import checked_notion
+from keras_robust.metrics._base import BinnedMetric, truth
+
+
+class OneConfidenceMetric(BinnedMetric):
+    """Base of the metrics that bin one confidence per prediction, by its `notion`."""
+
+    def __init__(self, num_bins: int, *, notion: str, **arguments: Any) -> None:
+        super().__init__(num_bins, **arguments)
+        self.notion = checked_notion(type(self).__name__, notion)
+
+    def scores(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the predictions; raises for `"positive"` with more than 2 classes."""
+        classes = y_pred.shape[-1] if len(y_pred.shape) else None
+        if self.notion == "positive" and classes is not None and classes > 2:
+            raise _checks.invalid(
+                type(self).__name__,
+                "notion",
+                "'top_label' for more than two classes",
+                f"notion='positive' with y_pred.shape={tuple(y_pred.shape)}",
+                "For each class against the rest use `ClasswiseCalibrationError`.",
+            )
+        return y_pred
+
+    def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
+        """Returns the confidence and correctness of each prediction."""
+        if self.notion == "positive":
+            return prob[..., 1:], truth(aligned)[..., 1:]
+        top = ops.expand_dims(ops.argmax(prob, axis=-1), -1)
+        confidence = ops.take_along_axis(prob, top, axis=-1)
+        if aligned.soft:
+            return confidence, ops.take_along_axis(aligned.labels, top, axis=-1)
+        hit = ops.equal(ops.cast(top[..., 0], "int32"), aligned.labels)
+        return confidence, ops.expand_dims(ops.cast(hit, confidence.dtype), -1)
+
+    def bin_statistics(self) -> ReliabilityBins:
+        """Returns the table of the bins: edges, count, confidence, accuracy."""
+        return self._tables()[0]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every constructor argument, in plain Python values."""
+        return {"notion": self.notion, **super().get_config()}
