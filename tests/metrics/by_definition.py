@@ -35,7 +35,7 @@ def classwise(y, prob, weight, num_bins, norm):
 
 def macro(y, prob, weight, num_bins, norm):
     """Returns the mean of the labels' errors."""
-    weight = np.broadcast_to(np.transpose(np.atleast_2d(weight)), prob.shape)
+    weight = of_entries(weight, prob)
     return np.mean(
         [error(*column, num_bins, norm) for column in zip(prob.T, y.T, weight.T)]
     )
@@ -43,5 +43,10 @@ def macro(y, prob, weight, num_bins, norm):
 
 def micro(y, prob, weight, num_bins, norm):
     """Returns the error of all labels' decisions together."""
-    weight = np.broadcast_to(np.transpose(np.atleast_2d(weight)), prob.shape)
+    weight = of_entries(weight, prob)
     return error(prob.ravel(), y.ravel(), weight.ravel(), num_bins, norm)
+
+
+def of_entries(weight, prob):
+    """Returns one weight for each entry, from those or from one for each row."""
+    return weight if weight.ndim == 2 else np.tile(weight[:, None], prob.shape[1])
