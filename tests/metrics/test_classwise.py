@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import torch
-from backend import jit_modes, to_numpy, with_mask
+from backend import BACKEND, jit_modes, to_numpy, with_mask
 from keras import ops
 from netcal.metrics import ECE
 from torchmetrics.functional.classification import binary_calibration_error
@@ -85,7 +85,7 @@ every_norm = pytest.mark.parametrize("norm", ["l1", "l2", "max"])
 
 @every_case
 @every_norm
-@pytest.mark.parametrize("num_bins", [1, 15])
+@pytest.mark.parametrize("num_bins", [9, 15])
 def test_the_metric_is_its_definition(case, norm, num_bins):
     expected = case.definition(case.y, case.prob, WEIGHT, num_bins, norm)
     value = case.read((case.y, case.prob, WEIGHT), num_bins=num_bins, norm=norm)
@@ -98,55 +98,58 @@ def test_the_errors_are_made_of_those_of_torchmetrics(norm):
     # Random probabilities: none is 1 or on an edge, where torchmetrics goes wrong.
     def theirs(p, y):
         p, y = torch.tensor(p), torch.tensor(y).long()
-        return float(binary_calibration_error(p, y, 12, norm))
+        return float(binary_calibration_error(p, y, 15, norm))
 
     y, prob = CLASSES.y, CLASSES.prob
     each = np.array([theirs(prob[:, k], y == k) for k in range(K)])
     expected = {"l1": each.mean(), "l2": (each**2).mean() ** 0.5, "max": each.max()}
-    value = CLASSES.read((y, prob), num_bins=12, norm=norm)
+    value = CLASSES.read((y, prob), norm=norm)
     assert value == pytest.approx(expected[norm], rel=1e-5)
     each = [theirs(P[:, k], Y[:, k]) for k in range(K)]
-    value = MACRO.read((Y, P), num_bins=12, norm=norm)
+    value = MACRO.read((Y, P), norm=norm)
     assert value == pytest.approx(np.mean(each), rel=1e-5)
-    value = MICRO.read((Y, P), num_bins=12, norm=norm)
+    value = MICRO.read((Y, P), norm=norm)
     assert value == pytest.approx(theirs(P.ravel(), Y.ravel()), rel=1e-5)
 
 
 def test_the_errors_are_made_of_those_of_netcal():
     # A confidence on an edge goes into the bin below in netcal; here there is none.
-    each = [ECE(12).measure(PROB[:, k], CLASSES.y == k) for k in range(K)]
-    value = CLASSES.read((CLASSES.y, PROB), num_bins=12)
+    each = [ECE(15).measure(PROB[:, k], CLASSES.y == k) for k in range(K)]
+    value = CLASSES.read((CLASSES.y, PROB))
     assert value == pytest.approx(np.mean(each), rel=1e-5)
-    each = [ECE(12).measure(P[:, k], Y[:, k]) for k in range(K)]
-    assert MACRO.read((Y, P), num_bins=12) == pytest.approx(np.mean(each), rel=1e-5)
+    each = [ECE(15).measure(P[:, k], Y[:, k]) for k in range(K)]
+    assert MACRO.read((Y, P)) == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_one_bin_holds_everything():
+    batch, ones = (CLASSES.y, PROB), np.ones(500)
+    expected = by_definition.classwise(*batch, ones, 1, "l1")
+    assert CLASSES.read(batch, num_bins=1) == pytest.approx(expected, rel=1e-5)
 
 
 def test_two_classes_worked_by_hand():
     # Class 0: .75 and .75, one of two right: gap .25. Class 1: .25, .25: gap .25.
-    # Class 2: 0, 0, none right: 0.
-    batch = ([0, 1], np.array([[0.75, 0.25, 0.0]] * 2, "float32"))
-    for norm, expected in [("l1", 0.5 / 3), ("l2", (0.125 / 3) ** 0.5), ("max", 0.25)]:
-        value = read(ClasswiseCalibrationError(3, norm=norm), batch)
-        assert value == pytest.approx(expected, rel=1e-6)
+    # The other two classes: 0, 0, none right: 0.
+    batch = ([0, 1], np.array([[0.75, 0.25, 0, 0]] * 2, "float32"))
+    for norm, expected in [("l1", 0.125), ("l2", 0.03125**0.5), ("max", 0.25)]:
+        assert CLASSES.read(batch, norm=norm) == pytest.approx(expected, rel=1e-6)
 
 
 def test_two_labels_worked_by_hand():
     # Label 0: .25 twice, one applies: gap .25. Label 1: .25, does not: gap .25; its
-    # other entry is ignored. Label 2: all ignored, out of the mean. Pooled: .25 three
-    # times, one applies: |1/3 - 1/4|.
-    y = np.array([[1, 0, -100], [0, -100, -100]])
-    prob = np.array([[0.25, 0.25, 0.9], [0.25, np.nan, 0.9]], "float32")
+    # other entry is ignored. Labels 2 and 3: all ignored, out of the mean. Pooled: .25
+    # three times, one applies: |1/3 - 1/4|.
+    y = np.array([[1, 0, -100, -100], [0, -100, -100, -100]])
+    prob = np.array([[0.25, 0.25, 0.9, 0.9], [0.25, np.nan, 0.9, 0.9]], "float32")
     for norm in ("l1", "l2", "max"):
-        value = read(MultilabelCalibrationError(3, norm=norm), (y, prob))
-        assert value == pytest.approx(0.25, rel=1e-6)
-        pooled = MultilabelCalibrationError(3, norm=norm, average="micro")
-        assert read(pooled, (y, prob)) == pytest.approx(1 / 12, rel=1e-5)
+        assert MACRO.read((y, prob), norm=norm) == pytest.approx(0.25, rel=1e-6)
+        assert MICRO.read((y, prob), norm=norm) == pytest.approx(1 / 12, rel=1e-5)
 
 
 def test_pooling_hides_labels_that_are_wrong_in_opposite_ways():
-    batch = ([[0, 1], [0, 1]], np.full((2, 2), 0.5, "float32"))
-    assert read(MultilabelCalibrationError(2), batch) == pytest.approx(0.5)
-    assert read(MultilabelCalibrationError(2, average="micro"), batch) == 0
+    batch = (np.array([[0, 1] * 2] * 2), np.full((2, K), 0.5, "float32"))
+    assert MACRO.read(batch) == pytest.approx(0.5)
+    assert MICRO.read(batch) == 0
 
 
 @every_case
@@ -159,10 +162,10 @@ def test_any_split_and_any_order_equal_all_at_once(case):
 
 @classes_and_labels
 def test_bin_statistics_are_the_tables_of_numpy(case):
-    metric = case.make(7)
+    metric = case.make()
     metric.update_state(case.y, case.prob, WEIGHT)
     tables = metric.bin_statistics()
-    expected = case.bins(case.y, case.prob, num_bins=7, sample_weight=WEIGHT)
+    expected = case.bins(case.y, case.prob, sample_weight=WEIGHT)
     assert len(tables) == len(expected) == K
     for ours, theirs in zip(tables, expected):
         for name in ("edges", "count", "confidence", "accuracy"):
@@ -204,12 +207,12 @@ def test_a_single_sigmoid_output_is_two_classes():
 
 
 def test_soft_labels_count_by_their_probability():
-    prob = np.array([[0.9, 0.1]], "float32")
-    # Gaps |.3 - .9| and |.7 - .1|; for the labels |.3 - .9| and |1 - .1|.
-    value = read(ClasswiseCalibrationError(2), ([[0.3, 0.7]], prob))
-    assert value == pytest.approx(0.6, rel=1e-6)
-    value = read(MultilabelCalibrationError(2), ([[0.3, 1.0]], prob))
-    assert value == pytest.approx(0.75, rel=1e-6)
+    prob = np.array([[0.9, 0.1, 0, 0]] * 2, "float32")
+    # Gaps .6, .6, 0, 0 of the classes; of the labels |.3 - .9|, |1 - .1|, 0, 1.
+    value = CLASSES.read((np.array([[0.3, 0.7, 0, 0]] * 2), prob))
+    assert value == pytest.approx(0.3, rel=1e-6)
+    value = MACRO.read((np.array([[0.3, 1, 0, 1]] * 2), prob))
+    assert value == pytest.approx(2.5 / 4, rel=1e-6)
 
 
 @every_case
@@ -255,7 +258,7 @@ def test_logits_that_are_no_numbers_give_nan(case, bad):
     assert np.isnan(case.read((case.y, logits), from_logits=True))
 
 
-@every_case
+@classes_and_labels
 def test_nothing_seen_gives_0(case):
     nothing = np.full_like(case.y, -100)
     assert case.read() == 0
@@ -268,7 +271,7 @@ def test_nothing_seen_gives_0(case):
 def test_ignored_masked_weight_0_and_removed_are_the_same(case):
     keep = np.arange(500) % 5 > 0
     y, prob = case.y, case.prob
-    expected = case.read((y[keep], prob[keep]))
+    expected = case.definition(y[keep], prob[keep], np.ones(keep.sum()), 15, "l1")
     wide = keep if y.ndim == 1 else keep[:, None]
     spoilt = np.where(keep[:, None], prob, np.nan)
     ignored, broken = np.where(wide, y, -100), np.where(wide, y, 999)
@@ -279,7 +282,7 @@ def test_ignored_masked_weight_0_and_removed_are_the_same(case):
         (broken, spoilt, keep),
         (broken, with_mask(spoilt, keep)),
     ]:
-        assert case.read(batch) == pytest.approx(expected, rel=1e-6)
+        assert case.read(batch) == pytest.approx(expected, rel=1e-5)
     assert np.isnan(case.read((ignored, prob), ignore_class=None))
 
 
@@ -306,6 +309,7 @@ def test_entries_of_labels_are_ignored_and_weighted_singly():
 @every_case
 def test_weight_2_is_the_row_twice(case):
     y, prob, times = case.y, case.prob, np.arange(500) % 3
+    times[0] = 1  # 500 rows again: JAX compiles for each shape
     expected = case.read((y.repeat(times, 0), prob.repeat(times, 0)))
     weight = times.astype("float32")
     for given in (weight, weight[:, None]):
@@ -323,7 +327,8 @@ def test_weight_2_is_the_row_twice(case):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("labels", [False, True])
 def test_every_edge_is_the_first_probability_of_its_bin(float64, dtype, labels):
-    for num_bins in (2, 3, 7, 10, 15, 49, 100, 200):
+    # JAX compiles for each number of bins.
+    for num_bins in (15, 49, 200) if BACKEND == "jax" else range(2, 201):
         edges = np.arange(num_bins + 1) / num_bins
         padded = np.zeros((201, 1))  # one shape for all, which JAX compiles once
         padded[: num_bins + 1, 0] = edges
@@ -345,8 +350,7 @@ def test_every_edge_is_the_first_probability_of_its_bin(float64, dtype, labels):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch", [100_001, 4_000_000])
-@classes_and_labels
+@pytest.mark.parametrize(("case", "batch"), [(CLASSES, 4_000_000), (MACRO, 100_001)])
 def test_20_million_rows_in_one_bin_count_exactly(case, batch):
     # float32 counts stop at 2^24 = 16.8 million.
     prob = np.full((batch, 2), [0.1, 0.9], "float32")
@@ -370,29 +374,29 @@ def test_20_million_rows_in_one_bin_count_exactly(case, batch):
 
 @every_case
 def test_the_states_of_replicas_merge_by_addition(case):
-    parts = [case.make(), case.make()]
+    parts = [case.make() for _ in range(5)]
     expected = case.read((case.y, case.prob, WEIGHT))
-    for part, rows in zip(parts, (slice(0, 100), slice(100, 500))):
+    for part, rows in zip(parts, np.arange(500).reshape(5, 100)):
         part.update_state(case.y[rows], case.prob[rows], WEIGHT[rows])
     merged = case.make()
     for target, *sources in zip(merged.variables, *(part.variables for part in parts)):
         assert target.aggregation == "sum"
-        target.assign(sources[0] + sources[1])
+        target.assign(sum(ops.convert_to_tensor(source) for source in sources))
     assert float(merged.result()) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_state_is_classes_times_bins():
-    metric = ClasswiseCalibrationError(7, 20)
-    assert all(tuple(v.shape) == (3, 140) for v in metric.variables)
-    metric.update_state(np.arange(6) % 7, np.full((6, 7), 1 / 7, "float32"))
-    assert sum(np.prod(v.shape) for v in metric.variables) <= 9 * 140
+    metric = CLASSES.make()
+    metric.update_state(CLASSES.y, PROB)
+    assert all(tuple(v.shape) == (3, K * 15) for v in metric.variables)
+    assert len(metric.variables) <= 3
 
 
 @classes_and_labels
 def test_stateless_use_gives_the_same_value(case):
     metric = case.make()
     state = metric.stateless_reset_state()
-    for rows in (slice(0, 100), slice(100, 500)):
+    for rows in np.arange(500).reshape(5, 100):
         state = metric.stateless_update_state(state, case.y[rows], case.prob[rows])
     expected = case.read((case.y, case.prob))
     assert float(metric.stateless_result(state)) == pytest.approx(expected, rel=1e-6)
