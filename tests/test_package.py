@@ -41,6 +41,11 @@ def test_importing_the_package_imports_nothing_but_itself():
     assert set(run_python(code).split()) == {"keras_robust"}
 
 
+def make_metric(name):
+    sizes = {"ClasswiseCalibrationError": [5], "MultilabelCalibrationError": [5]}
+    return getattr(metrics, name)(*sizes.get(name, []), from_logits=True)
+
+
 def test_a_model_is_loaded_in_a_process_that_only_imports_the_package(tmp_path):
     x = np.eye(5, dtype="float32")
     y = np.array([0, 1, 2, 3, -100])
@@ -54,7 +59,7 @@ def test_a_model_is_loaded_in_a_process_that_only_imports_the_package(tmp_path):
     )
     for name in losses.__all__:
         loss = getattr(losses, name)(from_logits=True, name="mine")
-        seen = [getattr(metrics, n)(from_logits=True) for n in metrics.__all__]
+        seen = [make_metric(n) for n in metrics.__all__ if "Multilabel" not in n]
         model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
         model.compile("adam", loss, metrics=seen)
         model.fit(x, y, verbose=0)
@@ -66,6 +71,24 @@ def test_a_model_is_loaded_in_a_process_that_only_imports_the_package(tmp_path):
         np.testing.assert_allclose(
             [float(v) for v in after], list(before.values()), 1e-5
         )
+
+
+def test_a_multi_label_model_is_loaded_in_such_a_process(tmp_path):
+    x = np.eye(5, dtype="float32")
+    code = (
+        "import sys, keras, numpy as np, keras_robust\n"
+        "model = keras.models.load_model(sys.argv[1], safe_mode=True)\n"
+        "x = np.eye(5, dtype='float32')\n"
+        "print(model.evaluate(x, 1 - x, verbose=0, return_dict=True)['multilabel_ece'])"
+    )
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
+    metric = make_metric("MultilabelCalibrationError")
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=[metric])
+    before = model.evaluate(x, 1 - x, verbose=0, return_dict=True)["multilabel_ece"]
+    model.save(tmp_path / "model.keras")
+    after = float(run_python(code, tmp_path / "model.keras"))
+    np.testing.assert_allclose(after, before, 1e-5)
 
 
 def modules():

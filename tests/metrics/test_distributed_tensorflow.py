@@ -1,11 +1,19 @@
-"""Metrics and losses under MirroredStrategy with two CPUs."""
+"""Metrics under MirroredStrategy with two CPUs, and traced with unknown shapes."""
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_robust import ExpectedCalibrationError, GammaCE, MaximumCalibrationError
-from keras_robust.calibration import bin_predictions
+from keras_robust.calibration import (
+    bin_classwise,
+    bin_multilabel,
+    bin_predictions,
+    classwise_error,
+    multilabel_error,
+)
+from keras_robust.metrics import ClasswiseCalibrationError, MultilabelCalibrationError
 
 K = 4
 RNG = np.random.default_rng(5)
@@ -40,3 +48,60 @@ def test_two_replicas_report_what_one_does(cls, two_replicas):
     assert scores["weighted"] == pytest.approx(getattr(heavy, name)(), rel=1e-4)
     # The second epoch shows that the state was reset on both replicas.
     assert fitted[name][-1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_two_replicas_report_the_error_of_every_class(two_replicas):
+    with two_replicas.scope():
+        model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(K)])
+        metric = ClasswiseCalibrationError(K, from_logits=True)
+        loss = GammaCE(from_logits=True)
+        model.compile(loss=loss, metrics=[metric], jit_compile=False)
+    scores = model.evaluate(X, LABELS, batch_size=32, verbose=0, return_dict=True)
+    bins = bin_classwise(LABELS, model.predict(X, verbose=0), from_logits=True)
+    assert scores["classwise_ece"] == pytest.approx(classwise_error(bins), rel=1e-4)
+    for ours, expected in zip(metric.bin_statistics(), bins):
+        np.testing.assert_array_equal(ours.count, expected.count)
+
+
+def traced(metric, y_shape, weight_shape, k=K):
+    signature = [
+        tf.TensorSpec(y_shape, "int64"),
+        tf.TensorSpec([None, k], "float32"),
+        tf.TensorSpec(weight_shape, "float32"),
+    ]
+    return tf.function(metric.update_state, input_signature=signature)
+
+
+def test_a_traced_update_knows_the_size_of_no_batch():
+    weight = np.random.default_rng(1).uniform(size=101).astype("float32")
+    prob = tf.nn.softmax(X).numpy()
+    metric = ClasswiseCalibrationError(K)
+    update = traced(metric, [None], [None])
+    for rows in (slice(0, 40), slice(40, 101)):
+        update(LABELS[rows], prob[rows], weight[rows])
+    expected = classwise_error(bin_classwise(LABELS, prob, sample_weight=weight))
+    assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
+
+    y = np.where(X > 0.5, -100, (X > 0).astype(int))
+    for y_shape, given in [([None, K], weight), ([None, None], weight[:, None])]:
+        metric = MultilabelCalibrationError(K)
+        update = traced(metric, y_shape, [None, *given.shape[1:]])
+        for rows in (slice(0, 40), slice(40, 101)):
+            update(y[rows], prob[rows], given[rows])
+        bins = bin_multilabel(y, prob, sample_weight=weight)
+        assert float(metric.result()) == pytest.approx(multilabel_error(bins), rel=1e-5)
+
+
+def test_labels_of_one_row_for_a_traced_batch_give_no_number():
+    for metric, y in [
+        (ClasswiseCalibrationError(K), LABELS[-1:]),
+        (MultilabelCalibrationError(K), np.ones((1, K), int)),
+    ]:
+        traced(metric, [None] * y.ndim, [])(y, tf.nn.softmax(X), 1.0)
+        assert np.isnan(float(metric.result()))
+
+
+def test_the_positive_notion_of_three_classes_raises_while_tracing():
+    metric = ExpectedCalibrationError(notion="positive")
+    with pytest.raises(ValueError, match="`notion` must be 'top_label'"):
+        traced(metric, [None], [], 3).get_concrete_function()

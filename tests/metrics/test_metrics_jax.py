@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_robust import losses, metrics
-from keras_robust.calibration import bin_predictions
+from keras_robust.calibration import bin_classwise, bin_predictions, classwise_error
 
 K = 4
 RNG = np.random.default_rng(5)
@@ -85,3 +85,26 @@ def test_many_small_updates_do_not_drift():
     np.testing.assert_allclose(bins.confidence[13], float(prob[0, 0]), rtol=1e-7)
     plain = np.cumsum(np.full(updates, weight[0]), dtype="float32")[-1]
     assert abs(plain / bins.total - 1) > 1e-5
+
+
+def test_a_jitted_stateless_update_counts_every_class():
+    metric = metrics.ClasswiseCalibrationError(K, from_logits=True)
+    step = jax.jit(metric.stateless_update_state)
+    state = metric.stateless_reset_state()
+    for start in range(0, 96, 32):
+        state = step(state, LABELS[start : start + 32], X[start : start + 32])
+    expected = classwise_error(bin_classwise(LABELS, X, from_logits=True))
+    value = float(metric.stateless_result(state))
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_memory_of_an_update_grows_with_the_rows_of_one_class_only():
+    # 3 sums for each of 64 rows a lane, at most twice as many as it needs: not 64 times
+    # as much, as with lanes for all entries.
+    classes, num_bins, rows = 100, 15, 6400
+    metric = metrics.ClasswiseCalibrationError(classes, num_bins)
+    y, prob = np.zeros(rows, "int32"), np.full((rows, classes), 0.01, "float32")
+    state = metric.stateless_reset_state()
+    traced = jax.make_jaxpr(metric.stateless_update_state)(state, y, prob)
+    sizes = [out.aval.size for line in traced.jaxpr.eqns for out in line.outvars]
+    assert max(sizes) <= max(3 * rows * classes, 2 * rows / 64 * classes * num_bins * 3)
