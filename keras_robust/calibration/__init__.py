@@ -8,7 +8,7 @@ from keras_robust.calibration._classwise import bin_classwise, classwise_error
 from keras_robust.calibration._comparison import ReliabilityComparison
 from keras_robust.calibration._corp import BrierDecomposition, brier_decomposition
 from keras_robust.calibration._display import ReliabilityDisplay
-from keras_robust.calibration._multilabel import bin_multilabel
+from keras_robust.calibration._multilabel import bin_multilabel, multilabel_error
 from keras_robust.calibration._report import CalibrationReport
 from keras_robust.calibration._risk_coverage import area_under_risk_coverage
 from keras_robust.calibration._scores import brier_score, negative_log_likelihood
@@ -31,6 +31,7 @@ __all__ = [
     "brier_score",
     "calibration_report",
     "classwise_error",
+    "multilabel_error",
     "negative_log_likelihood",
     "smooth_ece",
 ]

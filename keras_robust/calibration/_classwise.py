@@ -8,7 +8,7 @@ import numpy as np
 from keras_robust import _checks
 from keras_robust.calibration._binning import bin_events
 from keras_robust.calibration._bins import ReliabilityBins, norm_of_gaps
-from keras_robust.calibration._events import Events
+from keras_robust.calibration._events import one_class
 from keras_robust.calibration._options import checked_norm, checked_num_bins
 from keras_robust.calibration._predictions import read_predictions
 
@@ -61,12 +61,9 @@ def bin_classwise(
         sample_weight=sample_weight,
         ignore_class=ignore_class,
     )
-    hit = (
-        np.eye(rows.prob.shape[-1])[rows.label] if rows.label.ndim == 1 else rows.label
-    )
     return tuple(
-        bin_events(Events(p, y, rows.weight, rows.dtype), num_bins, "equal_width")
-        for p, y in zip(rows.prob.T, hit.T)
+        bin_events(one_class(rows, k), num_bins, "equal_width")
+        for k in range(rows.prob.shape[-1])
     )
 
 

@@ -52,7 +52,7 @@ def read_events(
 
 def events_of(owner: str, predictions: Predictions, notion: str) -> Events:
     """Returns the events of checked predictions."""
-    prob, label, rows = predictions.prob, predictions.label, len(predictions.prob)
+    prob = predictions.prob
     if notion == "positive":
         if prob.shape[-1] != 2:
             raise _checks.invalid(
@@ -62,10 +62,18 @@ def events_of(owner: str, predictions: Predictions, notion: str) -> Events:
                 f"notion='positive' with {prob.shape[-1]} classes",
                 "For each class against the rest use `bin_classwise`.",
             )
-        event = np.ones(rows, "int64")
-    else:
-        event = prob.argmax(axis=-1)
-    row = np.arange(rows)
+        return one_class(predictions, 1)
+    return _events(predictions, prob.argmax(axis=-1))
+
+
+def one_class(predictions: Predictions, label: int) -> Events:
+    """Returns the events that a row is of one class."""
+    return _events(predictions, np.full(len(predictions.prob), label))
+
+
+def _events(predictions: Predictions, event: np.ndarray) -> Events:
+    prob, label = predictions.prob, predictions.label
+    row = np.arange(len(prob))
     correct = (event == label) if label.ndim == 1 else label[row, event]
     return Events(
         prob[row, event],

@@ -7,7 +7,6 @@ import numpy as np
 
 from keras_robust import _checks
 from keras_robust._numerics import probability_slack
-from keras_robust.calibration import _predictions
 from keras_robust.calibration._binning import bin_events
 from keras_robust.calibration._bins import ReliabilityBins
 from keras_robust.calibration._classwise import check_tables
@@ -17,6 +16,7 @@ from keras_robust.calibration._options import (
     checked_norm,
     checked_num_bins,
 )
+from keras_robust.calibration._predictions import numeric, spread_weights
 
 
 def bin_multilabel(
@@ -56,8 +56,8 @@ def bin_multilabel(
     """
     owner = "bin_multilabel"
     num_bins = checked_num_bins(owner, num_bins)
-    y_true = _predictions._numeric(owner, "y_true", y_true)
-    y_prob = _predictions._numeric(owner, "y_prob", y_prob)
+    y_true = numeric(owner, "y_true", y_true)
+    y_prob = numeric(owner, "y_prob", y_prob)
     _check_shapes(owner, y_true, y_prob)
     weight = _weight_of_entries(owner, sample_weight, y_prob.shape)
     ignore_class = _checks.ignored_class(owner, ignore_class)
@@ -129,7 +129,7 @@ def _pooled(bins: Sequence[ReliabilityBins]) -> ReliabilityBins:
 def _weight_of_entries(owner: str, sample_weight: Any, shape: tuple) -> np.ndarray:
     if np.shape(sample_weight) == (*shape[:-1], 1):
         sample_weight = np.asarray(sample_weight)[..., 0]
-    return _predictions._weights(owner, sample_weight, shape)
+    return spread_weights(owner, sample_weight, shape)
 
 
 def _check_shapes(owner: str, y_true: np.ndarray, y_prob: np.ndarray) -> None:

@@ -54,8 +54,8 @@ def read_predictions(
     """
     from_logits = _checks.flag(owner, "from_logits", from_logits)
     ignore_class = _checks.ignored_class(owner, ignore_class)
-    scores = _numeric(owner, argument, y_prob)
-    y_true = _numeric(owner, "y_true", y_true)
+    scores = numeric(owner, argument, y_prob)
+    y_true = numeric(owner, "y_true", y_true)
     if scores.ndim == 0 or scores.shape[-1] == 0:
         raise _shape_error(owner, y_true, scores, argument)
     dtype = np.dtype("float64") if from_logits else _floating(scores.dtype)
@@ -66,7 +66,7 @@ def read_predictions(
     soft = y_true.shape == scores.shape and scores.ndim > 1 and not single
     if not soft and y_true.shape != positions:
         raise _shape_error(owner, y_true, scores, argument)
-    weight = _weights(owner, sample_weight, positions)
+    weight = spread_weights(owner, sample_weight, positions)
     ignored = np.zeros(y_true.shape, bool)
     if ignore_class is not None:
         # Compared as floats or wide integers: an unsigned label is never -100.
@@ -106,7 +106,8 @@ def checked_distributions(
     return predictions
 
 
-def _numeric(owner: str, argument: str, values: Any) -> np.ndarray:
+def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
+    """Returns numbers as an array, or raises."""
     array = np.asarray(values)
     # ml_dtypes.bfloat16, which has no NumPy kind of its own, converts to float32.
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
@@ -134,10 +135,11 @@ def _shape_error(
     )
 
 
-def _weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
+def spread_weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
+    """Returns weights, one for each position, checked."""
     if sample_weight is None:
         return np.ones(positions)
-    weight = _numeric(owner, "sample_weight", sample_weight).astype("float64")
+    weight = numeric(owner, "sample_weight", sample_weight).astype("float64")
     if weight.shape == (*positions, 1):
         weight = weight[..., 0]
     if weight.shape != positions[: weight.ndim]:
