@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+_ROW_SUM_SLACK = 1e-6
+
 
 def invalid(
     owner: str, argument: str, expected: str, received: str, fix: str
@@ -47,6 +49,15 @@ def nonnegative(owner: str, argument: str, value: Any, *, fix: str) -> float:
     number = real_number(owner, argument, value)
     if not (math.isfinite(number) and number >= 0):
         expected = "finite and at least 0"
+        raise invalid(owner, argument, expected, f"{argument}={value!r}", fix)
+    return number
+
+
+def positive(owner: str, argument: str, value: Any, *, fix: str) -> float:
+    """Returns `value` as a finite float above 0."""
+    number = real_number(owner, argument, value)
+    if not (math.isfinite(number) and number > 0):
+        expected = "finite and above 0"
         raise invalid(owner, argument, expected, f"{argument}={value!r}", fix)
     return number
 
@@ -113,3 +124,28 @@ def generator(owner: str, seed: Any) -> np.random.Generator:
         return seed
     fix = "Pass an integer of at least 0, or a numpy.random.Generator."
     return np.random.default_rng(integer(owner, "seed", seed, minimum=0, fix=fix))
+
+
+def transition_matrix(owner: str, argument: str, matrix: Any) -> np.ndarray:
+    """Returns a transition matrix, T[i, j] = P(given j | true i), as float64."""
+    array = np.asarray(matrix, dtype="float64")
+    square = array.ndim == 2 and array.shape[0] == array.shape[1]
+    if not square or array.shape[0] < 2:
+        raise invalid(
+            owner,
+            argument,
+            "square, of shape (num_classes, num_classes)",
+            f"{argument}.shape={array.shape}",
+            "Entry [i, j] is P(given j | true i).",
+        )
+    off = np.abs(array.sum(axis=1) - 1)
+    if not ((array >= 0).all() and (off <= _ROW_SUM_SLACK).all()):
+        raise invalid(
+            owner,
+            argument,
+            "of probabilities with rows summing to 1",
+            f"a smallest entry of {array.min():.6g} and row sums "
+            f"{array.sum(axis=1).tolist()}",
+            "Entry [i, j] is P(given j | true i); if columns sum to 1, transpose it.",
+        )
+    return array / array.sum(axis=1, keepdims=True)

@@ -3,9 +3,10 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_robust import _checks, _labels, _numerics, _weights
+from keras_robust import _checks, _labels, _numerics, _simplex, _weights
 
 
 class RobustLoss(keras.losses.Loss):
@@ -13,6 +14,8 @@ class RobustLoss(keras.losses.Loss):
 
     A subclass implements `label_cost(log_p)`, elementwise, and extends `get_config`.
     Everything is computed in float32, or in float64 if that is the loss's `dtype`.
+    Its theory is in NumPy: `_minimizer`, `_posterior`, and `check_invertible` if there
+    are settings in which the second does not exist.
     """
 
     def __init__(
@@ -34,6 +37,56 @@ class RobustLoss(keras.losses.Loss):
 
     def label_cost(self, log_p: Any) -> Any:
         """Returns the cost of a label that the model gives log-probability `log_p`."""
+        raise NotImplementedError
+
+    def minimizer(self, posterior: Any) -> np.ndarray:
+        """Returns what this loss makes an unrestricted model believe.
+
+        That is the distribution p with the least expected loss, where labels are drawn
+        from `posterior`: the confidence to expect of a model that has learnt its
+        posterior, not its labels by heart.
+
+        Args:
+            posterior: Label posteriors, array of shape `(..., K)`, K >= 2, whatever
+                the loss's `axis`.
+
+        Returns:
+            Float64 probabilities of shape `(..., K)`.
+
+        Raises:
+            ValueError: If `posterior` does not hold distributions.
+        """
+        owner = f"{type(self).__name__}.minimizer"
+        return self._minimizer(_simplex.distribution(owner, "posterior", posterior))
+
+    def posterior(self, prob: Any, *, from_logits: bool = False) -> np.ndarray:
+        """Returns the label posterior of which `prob` is the minimiser.
+
+        Args:
+            prob: Probabilities of shape `(..., K)`, K >= 2, whatever the loss's
+                `axis`; or logits, which are more exact, with `from_logits=True`.
+            from_logits: Whether `prob` holds logits. Defaults to False.
+
+        Returns:
+            Float64 probabilities of shape `(..., K)`.
+
+        Raises:
+            ValueError: If `prob` does not hold distributions, or if the minimiser of
+                this loss does not tell the posterior.
+        """
+        owner = f"{type(self).__name__}.posterior"
+        self.check_invertible()
+        return self._posterior(
+            _simplex.log_distribution(owner, "prob", prob, from_logits=from_logits)
+        )
+
+    def check_invertible(self) -> None:
+        """Raises a `ValueError` if no posterior can be told from a minimiser."""
+
+    def _minimizer(self, posterior: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

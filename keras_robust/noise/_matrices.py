@@ -6,8 +6,6 @@ import numpy as np
 
 from keras_robust import _checks
 
-_ROW_SUM_SLACK = 1e-6
-
 
 def symmetric_matrix(
     num_classes: int, rate: float, self_flip: bool = False
@@ -110,27 +108,7 @@ def gamma_from_noise_rate(rate: float, num_classes: int) -> float:
 
 def checked_matrix(owner: str, matrix: Any) -> np.ndarray:
     """Returns a transition matrix as float64, or raises."""
-    array = np.asarray(matrix, dtype="float64")
-    square = array.ndim == 2 and array.shape[0] == array.shape[1]
-    if not square or array.shape[0] < 2:
-        raise _checks.invalid(
-            owner,
-            "matrix",
-            "square, of shape (num_classes, num_classes)",
-            f"matrix.shape={array.shape}",
-            "Entry [i, j] is P(given j | true i).",
-        )
-    off = np.abs(array.sum(axis=1) - 1)
-    if not ((array >= 0).all() and (off <= _ROW_SUM_SLACK).all()):
-        raise _checks.invalid(
-            owner,
-            "matrix",
-            "of probabilities with rows summing to 1",
-            f"a smallest entry of {array.min():.6g} and row sums "
-            f"{array.sum(axis=1).tolist()}",
-            "Entry [i, j] is P(given j | true i); if columns sum to 1, transpose it.",
-        )
-    return array / array.sum(axis=1, keepdims=True)
+    return _checks.transition_matrix(owner, "matrix", matrix)
 
 
 def _num_classes(owner: str, num_classes: Any) -> int:

@@ -1,0 +1,90 @@
+"""Distributions over classes as NumPy arrays, shared by theory and calibration."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_robust import _checks
+from keras_robust._labels import TARGET_SUM_SLACK
+from keras_robust._numerics import probability_slack
+
+
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    """Returns log-probabilities (..., K); a score of -inf is a class ruled out."""
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def log_of(prob: np.ndarray) -> np.ndarray:
+    """Returns log(prob), -inf where a probability is 0."""
+    with np.errstate(divide="ignore"):
+        return np.log(prob)
+
+
+def project(points: np.ndarray) -> np.ndarray:
+    """Returns the distributions nearest to `points` (..., K), which sum to 1.
+
+    In Euclidean distance: one number is taken off every entry, and what falls below 0
+    is cut off (Held, Wolfe and Crowder 1974).
+    """
+    descending = -np.sort(-points, axis=-1)
+    excess = descending.cumsum(axis=-1) - 1
+    size = np.arange(1, points.shape[-1] + 1)
+    last = (descending * size > excess).sum(axis=-1, keepdims=True) - 1
+    off = np.take_along_axis(excess, last, axis=-1) / (last + 1)
+    # Where nothing is negative, nothing has to move, not even by rounding.
+    inside = (points >= 0).all(axis=-1, keepdims=True)
+    return np.where(inside, points, np.maximum(points - off, 0))
+
+
+def distribution(owner: str, argument: str, values: Any) -> np.ndarray:
+    """Returns distributions (..., K) in float64, made to sum to 1 exactly."""
+    array = np.asarray(values)
+    _check_classes(owner, argument, array)
+    slack = probability_slack(array.dtype.name)
+    array = array.astype("float64")
+    inside = (array >= -slack) & (array <= 1 + slack)
+    total = array.sum(axis=-1)
+    if not (inside.all() and (np.abs(total - 1) <= TARGET_SUM_SLACK).all()):
+        raise _checks.invalid(
+            owner,
+            argument,
+            "of distributions: in [0, 1], with no NaN, rows summing to 1",
+            f"a smallest entry of {array.min():.6g}, a largest of {array.max():.6g} "
+            f"and sums from {total.min():.6g} to {total.max():.6g}",
+            "The last axis holds the classes.",
+        )
+    array = np.clip(array, 0, 1)
+    return array / array.sum(axis=-1, keepdims=True)
+
+
+def log_distribution(
+    owner: str, argument: str, values: Any, *, from_logits: bool
+) -> np.ndarray:
+    """Returns the log-probabilities (..., K) of probabilities or of logits."""
+    if not _checks.flag(owner, "from_logits", from_logits):
+        return log_of(distribution(owner, argument, values))
+    array = np.asarray(values)
+    _check_classes(owner, argument, array)
+    array = array.astype("float64")
+    bad = np.isnan(array) | np.isposinf(array)
+    if (bad | np.isneginf(array).all(axis=-1, keepdims=True)).any():
+        raise _checks.invalid(
+            owner,
+            argument,
+            "free of NaN and infinity",
+            f"{int(bad.sum())} such logits, or a row of nothing but -inf",
+            "Drop rows without a prediction.",
+        )
+    return log_softmax(array)
+
+
+def _check_classes(owner: str, argument: str, array: np.ndarray) -> None:
+    if array.ndim == 0 or array.shape[-1] < 2:
+        raise _checks.invalid(
+            owner,
+            argument,
+            "of shape (..., num_classes), at least two classes",
+            f"{argument}.shape={array.shape}",
+            "Give a single sigmoid output p as the two classes (1 - p, p).",
+        )

@@ -1,0 +1,46 @@
+"""What the gamma cross entropy makes a model believe, in NumPy.
+
+The cost of a class falls with its probability at the rate
+max(b / p, 1 / (gamma + (1 - gamma) p)). At the minimiser for a posterior π, π_k times
+that rate is the same number 1 / v for every class with p_k > 0, and less for p_k = 0.
+Both arguments of the maximum fall in p, so p_k is the larger of their inverses at v π_k.
+"""
+
+import numpy as np
+
+
+def gated_minimizer(posterior: np.ndarray, gamma: float, b: float) -> np.ndarray:
+    """Returns p_k = max(b v π_k, (v π_k - gamma) / (1 - gamma), 0), summing to 1."""
+    if gamma == 0.0 or b == 1.0:
+        return posterior
+    if gamma == 1.0:
+        return _unhinged_minimizer(posterior, b)
+    # If the m likeliest classes take the second form, the sum is 1 at this v.
+    descending = -np.sort(-posterior, axis=-1)
+    top = descending.cumsum(axis=-1)
+    size = np.arange(1, posterior.shape[-1] + 1)
+    v = (1 - gamma + gamma * size) / (top + b * (1 - gamma) * np.maximum(1 - top, 0))
+    threshold = gamma / (1 - b * (1 - gamma))
+    count = (v * descending > threshold).sum(axis=-1, keepdims=True)
+    v = np.take_along_axis(v, np.maximum(count - 1, 0), axis=-1)
+    # Below the gate the loss is b times cross entropy, whose minimiser is π.
+    prob = np.maximum(b * v * posterior, (v * posterior - gamma) / (1 - gamma))
+    prob = np.where(count == 0, posterior, np.maximum(prob, 0))
+    return prob / prob.sum(axis=-1, keepdims=True)
+
+
+def _unhinged_minimizer(posterior: np.ndarray, b: float) -> np.ndarray:
+    # gamma = 1: below b as above; what is left goes to the likeliest class.
+    most = posterior.max(axis=-1, keepdims=True)
+    low = b / np.maximum(most, b) * posterior if b > 0 else np.zeros_like(posterior)
+    top = posterior == most
+    left = 1 - low.sum(axis=-1, keepdims=True)
+    return low + left * top / top.sum(axis=-1, keepdims=True)
+
+
+def gated_posterior(prob: np.ndarray, gamma: float, b: float) -> np.ndarray:
+    """Returns π_k ∝ min(p_k / b, gamma + (1 - gamma) p_k), the inverse of the above."""
+    odds = gamma + (1 - gamma) * prob
+    if b > 0:
+        odds = np.minimum(prob / b, odds)
+    return odds / odds.sum(axis=-1, keepdims=True)
