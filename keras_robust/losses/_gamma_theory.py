@@ -3,7 +3,7 @@
 The cost of a class falls with its probability at the rate
 max(b / p, 1 / (gamma + (1 - gamma) p)). At the minimiser for a posterior π, π_k times
 that rate is the same number 1 / v for every class with p_k > 0, and less for p_k = 0.
-Both arguments of the maximum fall in p, so p_k is the larger of their inverses at v π_k.
+Both arguments of the maximum fall in p, so p_k is the larger of their inverses.
 """
 
 import numpy as np

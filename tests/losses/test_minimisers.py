@@ -1,4 +1,4 @@
-"""`minimizer` and `posterior`: the theory as methods, against numerical minimisation."""
+"""`minimizer` and `posterior`: the theory as methods, against a numerical one."""
 
 import numpy as np
 import pytest
@@ -161,9 +161,9 @@ def test_a_posterior_that_is_lost_is_an_error(loss, match):
     "bad", [[0.5, 0.6], [1.5, -0.5], [np.nan, 1.0], [1.0], 0.5, [[0.2, 0.8], [1, 1]]]
 )
 def test_what_is_no_distribution_is_an_error(bad):
-    with pytest.raises(ValueError, match="GCE.minimizer: `posterior` must be of"):
+    with pytest.raises(ValueError, match=r"GCE\.minimizer: `posterior` must be of"):
         GCE().minimizer(bad)
-    with pytest.raises(ValueError, match="GCE.posterior: `prob` must be of"):
+    with pytest.raises(ValueError, match=r"GCE\.posterior: `prob` must be of"):
         GCE().posterior(bad)
     for logits in ([np.nan, 0], [np.inf, 0], [-np.inf, -np.inf]):
         with pytest.raises(ValueError, match="`prob` must be free of NaN"):

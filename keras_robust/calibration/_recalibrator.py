@@ -1,0 +1,252 @@
+"""What every recalibration shares: reading logits, the two methods, the report."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_robust import _checks, _simplex
+from keras_robust._labels import TARGET_SUM_SLACK
+from keras_robust.calibration._predictions import Predictions, read_predictions
+
+
+class Rows(NamedTuple):
+    """Labelled rows of logits.
+
+    Attributes:
+        log_prob: Float64 log-probabilities of shape `(N, K)`, K >= 2.
+        target: Float64 label distributions of shape `(N, K)`.
+        weight: Float64 weights of shape `(N,)`, summing to 1.
+        total: The sum of the weights as they were given.
+    """
+
+    log_prob: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    total: float
+
+    @property
+    def absent(self) -> np.ndarray:
+        """Ids of classes that no label has."""
+        return np.flatnonzero(self.weight @ self.target == 0)
+
+    def of_target(self, scores: np.ndarray) -> np.ndarray:
+        """Returns each row's score of its label, shape (N,); 0 * -inf counts as 0."""
+        return (self.target * np.where(self.target > 0, scores, 0)).sum(axis=-1)
+
+    @property
+    def spread(self) -> float:
+        """Mean distance of the log-probabilities below the top one, -inf left out."""
+        below = self.log_prob - self.log_prob.max(axis=-1, keepdims=True)
+        finite = np.where(np.isneginf(below), 0.0, below)
+        return -float(self.weight @ finite.mean(axis=-1))
+
+    def nll(self, log_prob: np.ndarray) -> float:
+        """Returns the mean negative log-likelihood of calibrated rows."""
+        return float(-self.weight @ self.of_target(log_prob))
+
+    def all_right(self, scores: np.ndarray) -> bool:
+        """Returns whether each label is certain and has the highest score alone."""
+        rest = np.where(self.target == 1, -np.inf, scores).max(axis=-1)
+        certain = (self.target.max(axis=-1) == 1).all()
+        return bool(certain and (self.of_target(scores) > rest).all())
+
+
+class Recalibrator:
+    """Base of the recalibrations: `fit` on held-out labels, then `transform`.
+
+    A subclass implements `_fit(rows)` and `_recalibrate(log_prob)`, both on rows of
+    log-probabilities, which are the logits up to a constant for each row.
+    """
+
+    nll_before_: float
+    nll_after_: float
+
+    def __init__(self, *, from_logits: bool = True) -> None:
+        self.from_logits = _checks.flag(type(self).__name__, "from_logits", from_logits)
+
+    def fit(
+        self,
+        y_true: Any,
+        logits: Any,
+        *,
+        sample_weight: Any = None,
+        ignore_class: int | None = -100,
+    ) -> Any:
+        """Fits to predictions on labels that the model was not trained on.
+
+        Args:
+            y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+                targets of the shape of `logits`.
+            logits: Logits of shape `(..., K)`, or probabilities with
+                `from_logits=False`; `K = 1` means a single sigmoid output.
+            sample_weight: Optional weights, one per position or one per sample. Weight
+                2 equals the row twice; rows of weight 0 are left out.
+            ignore_class: Label of positions to leave out, or None. Defaults to -100.
+
+        Returns:
+            The object itself.
+
+        Raises:
+            ValueError: If shapes do not fit, a label is no class, a logit is NaN, a
+                label has probability 0, or nothing is left to fit to.
+        """
+        rows = self._rows(y_true, logits, sample_weight, ignore_class)
+        self._fit(rows)
+        self.nll_before_ = rows.nll(rows.log_prob)
+        self.nll_after_ = rows.nll(self._recalibrate(rows.log_prob))
+        return self
+
+    def transform(self, logits: Any) -> np.ndarray:
+        """Returns calibrated probabilities.
+
+        Args:
+            logits: Logits of shape `(..., K)`, or probabilities with
+                `from_logits=False`, of as many classes as in `fit`.
+
+        Returns:
+            Float64 probabilities of the shape of `logits`.
+
+        Raises:
+            ValueError: If a logit is NaN, the classes are not those of `fit`, or `fit`
+                was not called.
+        """
+        self._check_fitted()
+        owner = type(self).__name__
+        return map_rows(owner, logits, self.from_logits, self._calibrated)
+
+    def _calibrated(self, log_prob: np.ndarray) -> np.ndarray:
+        return np.exp(self._recalibrate(log_prob))
+
+    def _fit(self, rows: Rows) -> None:
+        raise NotImplementedError
+
+    def _recalibrate(self, log_prob: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _rows(
+        self, y_true: Any, logits: Any, sample_weight: Any, ignore_class: int | None
+    ) -> Rows:
+        owner = type(self).__name__
+        predictions = read_predictions(
+            owner,
+            y_true,
+            logits,
+            from_logits=self.from_logits,
+            sample_weight=sample_weight,
+            ignore_class=ignore_class,
+            argument="logits",
+        )
+        log_prob, weight = _log_prob(owner, predictions), predictions.weight
+        if not len(weight):
+            raise _checks.invalid(
+                owner,
+                "y_true",
+                "of at least one label that counts",
+                "none, or only ignored ones and weights of 0",
+                "Pass held-out labels.",
+            )
+        target = _distributions(predictions.label, log_prob.shape[-1])
+        rows = Rows(log_prob, target, weight / weight.sum(), weight.sum())
+        lost = int(np.isneginf(rows.of_target(log_prob)).sum())
+        if lost:
+            raise _checks.invalid(
+                owner,
+                "logits",
+                "such that no label has probability 0",
+                f"{lost} labels of probability 0",
+                "Pass logits, in which small probabilities do not underflow.",
+            )
+        return rows
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "nll_after_"):
+            raise ValueError(
+                f"{type(self).__name__}: `fit` must be called first. Received: an "
+                "object that was not fitted. Call fit(y_true, logits) on held-out "
+                "labels."
+            )
+
+    def _check_num_classes(self, log_prob: np.ndarray, num_classes: int) -> None:
+        if log_prob.shape[-1] != num_classes:
+            raise _checks.invalid(
+                type(self).__name__,
+                "logits",
+                f"of the {num_classes} classes of `fit`",
+                f"{log_prob.shape[-1]} classes",
+                "Fit again for another model.",
+            )
+
+    def _check_finite(self, log_prob: np.ndarray) -> None:
+        if np.isneginf(log_prob).any():
+            raise _checks.invalid(
+                type(self).__name__,
+                "logits",
+                "finite, and probabilities above 0",
+                f"{int(np.isneginf(log_prob).any(axis=-1).sum())} other rows",
+                "Pass logits, in which small probabilities do not underflow.",
+            )
+
+    def _settings(self) -> dict[str, Any]:
+        return {}
+
+    def _report(self) -> dict[str, Any]:
+        return {}
+
+    def __repr__(self) -> str:
+        shown = dict(self._settings())
+        if not self.from_logits:
+            shown["from_logits"] = False
+        if hasattr(self, "nll_after_"):
+            shown |= {"nll_before": self.nll_before_, "nll_after": self.nll_after_}
+            shown |= self._report()
+        parts = [
+            f"{name}={value:.6g}" if type(value) is float else f"{name}={value}"
+            for name, value in shown.items()
+        ]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def map_rows(owner: str, logits: Any, from_logits: bool, function: Any) -> np.ndarray:
+    """Returns probabilities (..., K): `function` of the rows of log-probabilities."""
+    shape = np.shape(logits)
+    if len(shape) == 0 or shape[-1] == 0:
+        raise _checks.invalid(
+            owner,
+            "logits",
+            "of shape (..., num_classes)",
+            f"logits.shape={shape}",
+            "A single sigmoid output needs a last axis of 1.",
+        )
+    predictions = read_predictions(
+        owner,
+        np.zeros(shape[:-1], int),
+        logits,
+        from_logits=from_logits,
+        sample_weight=None,
+        ignore_class=None,
+        argument="logits",
+    )
+    prob = function(_log_prob(owner, predictions))
+    # A single output is the second of two classes.
+    return prob[:, -1:].reshape(shape) if shape[-1] == 1 else prob.reshape(shape)
+
+
+def _log_prob(owner: str, predictions: Predictions) -> np.ndarray:
+    total = predictions.prob.sum(axis=-1)
+    off = np.abs(total - 1) > TARGET_SUM_SLACK
+    if off.any():
+        raise _checks.invalid(
+            owner,
+            "logits",
+            "of distributions for from_logits=False: rows summing to 1",
+            f"{int(off.sum())} other rows, the first summing to {total[off][0]:.6g}",
+            "Outputs of independent sigmoids are calibrated one at a time.",
+        )
+    return _simplex.log_softmax(predictions.log_prob)
+
+
+def _distributions(label: np.ndarray, num_classes: int) -> np.ndarray:
+    if label.ndim == 1:
+        return np.eye(num_classes)[label]
+    target = np.clip(label, 0, 1)
+    return target / target.sum(axis=-1, keepdims=True)
