@@ -1,5 +1,6 @@
 """Calibration: measured from predictions, shown, and mended."""
 
+from keras_robust.calibration._analytic import analytic_calibrator
 from keras_robust.calibration._binning import bin_predictions
 from keras_robust.calibration._bins import ReliabilityBins
 from keras_robust.calibration._calibration_report import calibration_report
@@ -33,6 +34,7 @@ __all__ = [
     "Temperature",
     "TemperatureScaling",
     "VectorScaling",
+    "analytic_calibrator",
     "area_under_risk_coverage",
     "bin_classwise",
     "bin_multilabel",
