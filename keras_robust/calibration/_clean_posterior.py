@@ -10,11 +10,10 @@ from keras_robust import _checks
 # larger: what came out would be noise.
 _LARGEST_CONDITION = 1e6
 # By how much the expected log-likelihood of what is returned may fall short, in nats.
-_SHORTFALL = 1e-8
-_MOST_ITERATIONS = 5_000
-# Where the search starts for a class that the exact solution rules out: near 0, so that
-# rows which only just have no solution stay near it, but not at 0, where it would stay.
-_START = 1e-7
+_SHORTFALL = 1e-7
+_MOST_ITERATIONS = 2_000
+# From 0 no class would come back, though others may make room for it later.
+_FLOOR = 1e-12
 # Rounding, times the largest condition number.
 _ROUNDING = 1e-9
 
@@ -42,16 +41,17 @@ def clean_posterior(noisy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """
     exact = np.linalg.solve(matrix.T, noisy.T).T
     outside = (exact < -_ROUNDING).any(axis=-1)
+    # The search starts as far from the exact solution as that is from being one.
+    off = -exact[outside].min(axis=-1, keepdims=True)
     exact = np.maximum(exact, 0)
-    exact[outside] = _likeliest(noisy[outside], matrix, exact[outside])
+    exact[outside] = _likeliest(noisy[outside], matrix, exact[outside] + off)
     return exact / exact.sum(axis=-1, keepdims=True)
 
 
-def _likeliest(noisy: np.ndarray, matrix: np.ndarray, near: np.ndarray) -> np.ndarray:
+def _likeliest(noisy: np.ndarray, matrix: np.ndarray, start: np.ndarray) -> np.ndarray:
     # Expectation maximisation (Richardson 1972, Lucy 1974). The log-likelihood is
     # concave, so the largest ratio less 1 bounds what is still to be gained.
-    clean = np.maximum(near, _START)
-    clean /= clean.sum(axis=-1, keepdims=True)
+    clean = start / start.sum(axis=-1, keepdims=True)
     active = np.arange(len(noisy))
     for _ in range(_MOST_ITERATIONS):
         if not active.size:
@@ -59,6 +59,6 @@ def _likeliest(noisy: np.ndarray, matrix: np.ndarray, near: np.ndarray) -> np.nd
         predicted = clean[active] @ matrix
         needed = noisy[active] / np.where(predicted > 0, predicted, 1)
         ratio = needed @ matrix.T
-        clean[active] *= ratio
+        clean[active] = np.maximum(clean[active] * ratio, _FLOOR)
         active = active[ratio.max(axis=-1) > 1 + _SHORTFALL]
     return clean
