@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -67,7 +66,9 @@ def wilson_interval(
     Unlike accuracy ± 1.96 sqrt(accuracy (1 - accuracy) / n), it has a width at 0 and at
     1, and stays in [0, 1].
     """
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    from scipy.special import ndtri
+
+    z2 = ndtri((1 + level) / 2) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         centre = (accuracy * count + z2 / 2) / (count + z2)
         spread = count * accuracy * (1 - accuracy) + z2 / 4
