@@ -118,6 +118,15 @@ def test_equal_mass_keeps_ties_together():
     assert (empty.num_bins, empty.total, empty.ece()) == (1, 0, 0)
 
 
+def test_a_group_of_ties_is_where_its_middle_is():
+    # Masses 1, 6, 1 in two bins of 4: the middle group lies round 4 of 8, in the upper.
+    prob = np.array([0.2] + [0.5] * 6 + [0.9])[:, None]
+    bins = bin_predictions(
+        np.ones(8, int), prob, num_bins=2, binning="equal_mass", notion="positive"
+    )
+    assert bins.count.tolist() == [1, 7]
+
+
 def test_equal_mass_of_rows_that_do_not_divide_differs_by_one_row():
     bins = bin_predictions(LABELS, PROB, num_bins=7, binning="equal_mass")
     assert set(bins.count) == {71, 72}
@@ -206,6 +215,15 @@ def test_the_fraction_of_a_count_is_one_draw_that_counts_for_it():
     chance = stats.binom.pmf(hits, 10, 0.7) * stats.binom.pmf(last, 1, 0.7)
     gaps = np.abs((hits + 0.5 * last) / 10.5 - 0.7)
     assert null.mean == pytest.approx((chance * gaps).sum(), rel=0.02)
+
+
+def test_draws_as_large_as_the_value_count_for_it():
+    # One row of confidence .5: right or wrong, the gap is .5.
+    assert table([1], [0.5], [1.0]).null_ece().p_value == 1
+    # Ten rows of .3, six right: as large a gap, but for rounding, have 0 and 6 to 10.
+    null = table([10], [0.3], [0.6]).null_ece(num_resamples=2000)
+    at_least = stats.binom.sf(5, 10, 0.3) + stats.binom.cdf(0, 10, 0.3)
+    assert null.p_value == pytest.approx(at_least, rel=0.2)
 
 
 def test_seeds_repeat_and_generators_go_on():
