@@ -59,10 +59,7 @@ def to_numpy(x: Any) -> Any:
 
 
 def _batches(owner: str, dataset: Any) -> Iterator[tuple[Any, Any, Any]]:
-    batches = dataset if hasattr(dataset, "__iter__") else [(dataset,)]
-    if isinstance(dataset, keras.utils.PyDataset):
-        batches = map(dataset.__getitem__, range(len(dataset)))
-    for batch in batches:
+    for batch in dataset if hasattr(dataset, "__iter__") else [(dataset,)]:
         batch = tuple(batch) if isinstance(batch, list) else batch
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
         if y is None:

@@ -81,8 +81,6 @@ class SmoothECE:
         on_grids: dict[int, np.ndarray] = {}
         upper, lower = 1.0, 0.0
         error = self._at(upper, gap, on_grids)
-        if error > upper:
-            return error
         for _ in range(_HALVINGS):
             bandwidth = (upper + lower) / 2
             value = self._at(bandwidth, gap, on_grids)

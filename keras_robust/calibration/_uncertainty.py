@@ -53,7 +53,7 @@ class NullValue:
         above = (1 + (draws >= value - slack).sum()) / (1 + len(draws))
         below = (1 + (draws <= value + slack).sum()) / (1 + len(draws))
         p_value = min(1.0, 2 * min(above, below)) if two_sided else above
-        low, high = np.quantile(draws, [0.05, 0.95])
+        low, high = np.quantile(draws, [0.05, 0.95], method="inverted_cdf")
         mean = float(draws.mean())
         return cls(value, mean, float(low), float(high), float(p_value), len(draws))
 

@@ -145,6 +145,14 @@ def test_bad_values_raise_and_name_the_argument(y, p, match):
         bin_predictions(y, p)
 
 
+def test_a_bad_row_is_named_by_its_place_among_all_rows():
+    prob = [[[0.5, 0.5], [0.5, 0.5]], [[0.5, 0.5], [2.0, 0.5]]]
+    with pytest.raises(ValueError, match="the first row 3"):
+        bin_predictions([[-100, 0], [-100, 1]], prob)
+    with pytest.raises(ValueError, match="the first 7 in row 2"):
+        bin_predictions([-100, 0, 7], [[0.5, 0.5]] * 3)
+
+
 @pytest.mark.parametrize("weight", [[1], [1, 2, 3], [[1, 2]], [-1, 1], [np.nan, 1]])
 def test_bad_weights_raise(weight):
     with pytest.raises(ValueError, match="`sample_weight` must be"):

@@ -73,6 +73,8 @@ def test_whiskers_and_boxes_are_the_intervals_of_the_bins():
     np.testing.assert_allclose(boxes, np.stack([low, high], -1), atol=1e-12)
     inside = [b.get_x() + b.get_width() / 2 for b in display.band_]
     np.testing.assert_allclose(inside, middle)
+    # Narrower than the bars, which would be hidden.
+    assert [b.get_width() for b in display.band_] == pytest.approx([0.05] * len(low))
     bare = ReliabilityDisplay(bins, level=None).plot()
     assert bare.whiskers_ is bare.band_ is None
 

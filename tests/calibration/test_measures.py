@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from torchmetrics.functional import classification
 
-from keras_robust.calibration import ReliabilityBins, bin_predictions
+from keras_robust.calibration import NullValue, ReliabilityBins, bin_predictions
 
 RNG = np.random.default_rng(5)
 PROB = RNG.dirichlet(np.full(4, 0.5), 500)
@@ -224,6 +224,11 @@ def test_draws_as_large_as_the_value_count_for_it():
     null = table([10], [0.3], [0.6]).null_ece(num_resamples=2000)
     at_least = stats.binom.sf(5, 10, 0.3) + stats.binom.cdf(0, 10, 0.3)
     assert null.p_value == pytest.approx(at_least, rel=0.2)
+
+
+def test_infinite_values_are_compared_too():
+    null = NullValue.from_draws(np.inf, np.array([np.inf, 1.0, 2.0]))
+    assert (null.mean, null.p_value) == (np.inf, 0.5)
 
 
 def test_seeds_repeat_and_generators_go_on():
