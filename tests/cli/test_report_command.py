@@ -104,6 +104,14 @@ def test_class_names_are_those_of_the_columns(folder, capsys):
     assert "Received: z." in err
 
 
+def test_models_with_other_columns_are_not_compared(folder, capsys):
+    frame = pd.DataFrame(PROB, columns=[f"prob_{name}" for name in "abcdefghijkl"])
+    frame.to_csv("named.csv", index=False)
+    code, _, err = run("p.csv", "named.csv", capsys=capsys)
+    assert code == 2
+    assert "named: the columns of classes must be those of p" in err
+
+
 def test_options_reach_the_report(folder, capsys):
     how = ["--weight-column", "w", "--bins", "7", "--ignore-class", "3"]
     code, out, _ = run("p.csv", *how, "--out", "r.json", capsys=capsys)
