@@ -360,7 +360,7 @@ def test_every_edge_is_the_first_probability_of_its_bin(float64, dtype, labels):
 @pytest.mark.parametrize(("case", "batch"), [(CLASSES, 4_000_000), (MACRO, 100_001)])
 def test_20_million_rows_in_one_bin_count_exactly(case, batch):
     # float32 counts stop at 2^24 = 16.8 million.
-    prob = np.full((batch, 2), [0.1, 0.9], "float32")
+    prob = np.full((batch, 2), [0.27, 0.73], "float32")  # far from middles
     y = (np.arange(batch) % 4 > 0).astype("int8")
     metric = case.cls(2)
     if case is MACRO:
@@ -369,13 +369,16 @@ def test_20_million_rows_in_one_bin_count_exactly(case, batch):
     for _ in range(updates):
         metric.update_state(y, prob, weight)
     rows, right = updates * batch, updates * int(np.count_nonzero(np.arange(batch) % 4))
-    for column, (p, hits) in enumerate([(0.1, rows - right), (0.9, right)]):
+    for column, (p, hits) in enumerate([(0.27, rows - right), (0.73, right)]):
         table = metric.bin_statistics()[column]
         used = table.count > 0
         assert table.count[used].tolist() == [rows]
         np.testing.assert_allclose(table.confidence[used], np.float32(p), rtol=1e-6)
         np.testing.assert_allclose(table.accuracy[used] * rows, hits, rtol=1e-12)
-    gaps = abs(right / rows - np.float32(0.9)), abs(1 - right / rows - np.float32(0.1))
+    gaps = (
+        abs(right / rows - np.float32(0.73)),
+        abs(1 - right / rows - np.float32(0.27)),
+    )
     assert float(metric.result()) == pytest.approx(np.mean(gaps), abs=2e-7)
 
 
