@@ -54,10 +54,6 @@ class Temperature(keras.layers.Layer):
         wide = keras.backend.standardize_dtype(inputs.dtype) == "float64"
         return ops.cast(inputs, "float64" if wide else "float32") / self.temperature
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Returns the shape of the inputs."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
         return {**super().get_config(), "temperature": self.temperature}

@@ -192,7 +192,7 @@ def test_random_labels_end_at_the_bound_or_near_uniform():
         ends.add(scaling.at_bound_)
         assert len(caught) == scaling.at_bound_ == (not scaling.converged_)
         assert scaling.transform(LOGITS).max() < 0.5
-        assert scaling.nll_after_ <= min(np.log(K) + 1e-4, scaling.nll_before_)
+        assert scaling.nll_after_ <= min(np.log(K) + 1e-3, scaling.nll_before_)
     assert ends == {True, False}
 
 
