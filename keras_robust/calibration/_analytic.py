@@ -132,7 +132,8 @@ def _posterior_of(loss: Any) -> Callable[[np.ndarray], np.ndarray]:
                 "At 1 all smoothed labels are the same.",
             )
         return lambda log_prob: _without_smoothing(np.exp(log_prob), smoothing)
-    if not hasattr(loss, "posterior") or not hasattr(loss, "check_invertible"):
+    known = hasattr(loss, "posterior") and hasattr(loss, "check_invertible")
+    if isinstance(loss, type) or not known:
         raise TypeError(
             f"{_OWNER}: `loss` must be a GCE, SGCE, GammaCE or one of Keras's "
             "cross entropies. Received: an object of type "

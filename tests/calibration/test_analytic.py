@@ -92,7 +92,7 @@ def test_a_single_output_is_the_second_of_two_classes():
 
 
 def log_likelihood(clean, noisy, matrix):
-    return (noisy * np.log(clean @ matrix)).sum(-1)
+    return (noisy * np.log(np.maximum(clean @ matrix, 1e-300))).sum(-1)
 
 
 @pytest.mark.parametrize("matrix", MATRICES)
@@ -119,7 +119,7 @@ def test_where_the_model_contradicts_the_matrix_the_likeliest_posterior_is_taken
         assert least >= -other.fun - 1e-6
     cut = np.clip(noisy @ np.linalg.inv(matrix), 1e-12, None)
     cut /= cut.sum(-1, keepdims=True)
-    assert (best >= log_likelihood(cut, noisy, matrix) - 1e-9).all()
+    assert (best >= log_likelihood(cut, noisy, matrix) - 1e-6).all()
 
 
 def test_for_symmetric_noise_that_is_the_minimiser_of_gamma_ce():
@@ -131,11 +131,10 @@ def test_for_symmetric_noise_that_is_the_minimiser_of_gamma_ce():
 
 
 def test_the_posterior_hardly_jumps_where_the_matrix_starts_to_be_contradicted():
-    calibrator = analytic_calibrator(KERAS.CategoricalCrossentropy(), MATRICES[1])
+    calibrator = analytic_calibrator(KERAS.CategoricalCrossentropy(), MATRICES[0])
     clean = np.array([0.7, 0.3 + 1e-7, -1e-7, 0, 0, 0])
-    outside = clean @ MATRICES[1]
-    with np.errstate(divide="ignore"):
-        found = calibrator.transform(np.log(outside))
+    outside = clean @ MATRICES[0]
+    found = calibrator.transform(np.log(outside))
     np.testing.assert_allclose(found, [0.7, 0.3, 0, 0, 0, 0], atol=1e-6)
 
 
