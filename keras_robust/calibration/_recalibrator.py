@@ -35,10 +35,13 @@ class Rows(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """Mean distance of the log-probabilities below the top one, -inf left out."""
+        """Root of the mean variance of a row's logits, those of -inf left out."""
         below = self.log_prob - self.log_prob.max(axis=-1, keepdims=True)
-        finite = np.where(np.isneginf(below), 0.0, below)
-        return -float(self.weight @ finite.mean(axis=-1))
+        scale = -float(below[np.isfinite(below)].min())  # squares may overflow
+        if scale == 0.0:
+            return 0.0
+        finite = np.where(np.isneginf(below), np.nan, below / scale)
+        return scale * float(np.sqrt(self.weight @ np.nanvar(finite, axis=-1)))
 
     def nll(self, log_prob: np.ndarray) -> float:
         """Returns the mean negative log-likelihood of calibrated rows."""

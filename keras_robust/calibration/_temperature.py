@@ -10,10 +10,14 @@ from keras_robust import _checks, _simplex
 from keras_robust.calibration._recalibrator import Recalibrator, Rows, map_rows
 from keras_robust.calibration._temperature_layer import Temperature
 
-# How far T is searched, in units of the spread of the logits. Divided by more than the
-# largest, logits differ by a hundredth and every confidence is 1/K; the smallest leaves
-# room for a few rows whose logits dwarf those of all others.
-_LARGEST, _SMALLEST = 1e2, 1e-6
+# How far T is searched, in units of the spread of the logits. Divided by the largest or
+# more, logits differ by a tenth and confidences are about 1/K; the smallest leaves room
+# for a few rows whose logits dwarf those of all others.
+_LARGEST, _SMALLEST = 10.0, 1e-6
+# With N labels drawn at random, 1/T scatters round 0 by 1/sqrt(N), in the same units:
+# where that is small, T is searched up to this many times less, in which one sample of
+# random labels in 700 ends before the bound.
+_STANDARD_ERRORS = 3.0
 
 _AT_UPPER_BOUND = (
     "TemperatureScaling: the NLL still falls at the upper bound, T={:.6g}, where all "
@@ -55,8 +59,9 @@ class TemperatureScaling(Recalibrator):
     if the logits tell nothing of the labels, as long as T grows. Then T is that of the
     bound, `at_bound_` is True, `converged_` False, and a warning says which. The bounds
     are relative to the spread of the logits, so that logits times a constant give a T
-    times that constant. Labels drawn at random are by chance slightly informative in
-    half of all samples, and T is then large, but need not be at the bound.
+    times that constant: the upper one is 10 times that spread, or sqrt(N)/3 times if
+    there are N > 900 labels. So many labels, drawn at random, end at the bound in all
+    but one of 700 samples; fewer do so less surely.
 
     Args:
         from_logits: Whether `logits` holds logits; otherwise it holds probabilities,
@@ -194,9 +199,10 @@ def solve_temperature(rows: Rows) -> Solution:
     unit = rows.spread
     if unit == 0.0:  # classes are ruled out or equal, at every temperature
         return Solution(1.0, 0, 0)
+    largest = max(_LARGEST, math.sqrt(rows.total) / _STANDARD_ERRORS)
     # The bounds, in units of the spread, take in T = 1.
     low = math.log(min(_SMALLEST, 1 / unit))
-    high = math.log(max(_LARGEST, 1 / unit))
+    high = math.log(max(largest, 1 / unit))
     log_t, bound, num_iterations = _root(rows, unit, low, high)
     temperature = unit * math.exp(log_t)
     if rows.nll(scaled(rows.log_prob, temperature)) > rows.nll(rows.log_prob):

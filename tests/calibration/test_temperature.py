@@ -173,27 +173,32 @@ def test_logits_that_tell_nothing_stop_at_the_upper_bound_and_say_so():
     with pytest.warns(UserWarning, match="still falls at the upper bound"):
         scaling = fit(labels, logits)
     assert (scaling.at_bound_, scaling.converged_) == (True, False)
-    np.testing.assert_allclose(scaling.transform(LOGITS), 1 / K, rtol=0.1)
+    np.testing.assert_allclose(scaling.transform(LOGITS), 1 / K, rtol=0.2)
     np.testing.assert_allclose(scaling.nll_after_, np.log(K), rtol=1e-3)
     with pytest.warns(UserWarning, match="upper bound"):
         more = fit(labels, logits * 1e4)
     np.testing.assert_allclose(more.temperature_, scaling.temperature_ * 1e4)
 
 
-def test_random_labels_end_at_the_bound_or_near_uniform():
-    # By chance, logits tell a little of random labels in half of all samples: T is then
-    # of the order of sqrt(N) times their spread, a minimum like any other.
-    ends = set()
-    for seed in range(12):
-        labels = np.random.default_rng(seed).integers(0, K, N)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            scaling = fit(labels)
-        ends.add(scaling.at_bound_)
-        assert len(caught) == scaling.at_bound_ == (not scaling.converged_)
-        assert scaling.transform(LOGITS).max() < 0.5
-        assert scaling.nll_after_ <= min(np.log(K) + 1e-3, scaling.nll_before_)
-    assert ends == {True, False}
+@pytest.mark.parametrize("rows", [900, N])
+def test_random_labels_stop_at_the_upper_bound_and_say_so(rows):
+    # By chance, logits tell a little of random labels in half of all samples: the
+    # minimum is then at a T of about sqrt(N) times their spread, beyond the bound.
+    logits = LOGITS[:rows]
+    for seed in range(20):
+        labels = np.random.default_rng(seed).integers(0, K, rows)
+        with pytest.warns(UserWarning, match="upper bound"):
+            scaling = fit(labels, logits)
+        assert (scaling.at_bound_, scaling.converged_) == (True, False)
+        assert scaling.transform(logits).max() < 0.4
+        assert scaling.nll_after_ < np.log(K) + 0.02 < scaling.nll_before_
+
+
+def test_a_weak_signal_in_many_labels_is_no_random_one():
+    # Right in 52 % of a million coin flips: T = 4 / log(.52 / .48) = 50.
+    scaling = fit([0, 0], [[4.0, 0.0], [0.0, 4.0]], sample_weight=[520_000, 480_000])
+    assert scaling.converged_
+    np.testing.assert_allclose(scaling.temperature_, 4 / np.log(52 / 48), rtol=1e-9)
 
 
 def test_labels_that_are_all_right_stop_at_the_lower_bound_and_say_so():
