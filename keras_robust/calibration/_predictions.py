@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_robust import _checks
+from keras_robust import _checks, _simplex
 from keras_robust._labels import TARGET_SUM_SLACK
 from keras_robust._numerics import probability_slack
 
@@ -32,10 +32,8 @@ class Predictions(NamedTuple):
     def log_prob(self) -> np.ndarray:
         """Log-probabilities of shape `(N, K)`; -inf where a probability is 0."""
         if self.logits is not None:
-            shifted = self.logits - self.logits.max(axis=-1, keepdims=True)
-            return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        with np.errstate(divide="ignore"):
-            return np.log(self.prob)
+            return _simplex.log_softmax(self.logits)
+        return _simplex.log_of(self.prob)
 
 
 def read_predictions(

@@ -5,8 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_robust import _checks, _simplex
-from keras_robust._labels import TARGET_SUM_SLACK
-from keras_robust.calibration._predictions import Predictions, read_predictions
+from keras_robust.calibration._predictions import (
+    Predictions,
+    checked_distributions,
+    read_predictions,
+)
 
 
 class Rows(NamedTuple):
@@ -235,16 +238,7 @@ def map_rows(owner: str, logits: Any, from_logits: bool, function: Any) -> np.nd
 
 
 def _log_prob(owner: str, predictions: Predictions) -> np.ndarray:
-    total = predictions.prob.sum(axis=-1)
-    off = np.abs(total - 1) > TARGET_SUM_SLACK
-    if off.any():
-        raise _checks.invalid(
-            owner,
-            "logits",
-            "of distributions for from_logits=False: rows summing to 1",
-            f"{int(off.sum())} other rows, the first summing to {total[off][0]:.6g}",
-            "Outputs of independent sigmoids are calibrated one at a time.",
-        )
+    checked_distributions(owner, predictions, "logits")
     return _simplex.log_softmax(predictions.log_prob)
 
 

@@ -343,7 +343,7 @@ def test_bad_use_is_an_error():
     for bad in (1.0, np.zeros((3, 0))):
         with pytest.raises(ValueError, match="`logits` must be of shape"):
             fit().transform(bad)
-    with pytest.raises(ValueError, match="`logits` must be of distributions"):
+    with pytest.raises(ValueError, match="`logits` must be distributions"):
         temperature_scale([[0.9, 0.8]], 2.0, from_logits=False)
     by_prob = TemperatureScaling(from_logits=False)
     by_prob.fit([0, 0, 1], [[0.6, 0.4]] * 3)
