@@ -77,7 +77,8 @@ class VectorScaling(Recalibrator):
         objective = _penalised_nll(rows, unit, self.l2)
         best, converged, self.num_iterations_ = minimise(objective, start, identity)
         scale, bias = best.reshape(2, num_classes)
-        self.scale_, self.bias_ = scale / unit, bias - bias.mean()
+        # The bias started at 0, and its gradient sums to 0.
+        self.scale_, self.bias_ = scale / unit, bias
         scores = self.scale_ * rows.log_prob + self.bias_
         self.converged_ = converged and (
             self.l2 > 0

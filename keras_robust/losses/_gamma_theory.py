@@ -23,9 +23,10 @@ def gated_minimizer(posterior: np.ndarray, gamma: float, b: float) -> np.ndarray
     threshold = gamma / (1 - b * (1 - gamma))
     count = (v * descending > threshold).sum(axis=-1, keepdims=True)
     v = np.take_along_axis(v, np.maximum(count - 1, 0), axis=-1)
-    # Below the gate the loss is b times cross entropy, whose minimiser is π.
+    # With a count of 0 all take the first form, so prob ∝ π: below the gate the loss is
+    # b times cross entropy.
     prob = np.maximum(b * v * posterior, (v * posterior - gamma) / (1 - gamma))
-    prob = np.where(count == 0, posterior, np.maximum(prob, 0))
+    prob = np.maximum(prob, 0)
     return prob / prob.sum(axis=-1, keepdims=True)
 
 

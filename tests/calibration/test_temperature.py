@@ -212,6 +212,23 @@ def test_labels_that_are_all_right_stop_at_the_lower_bound_and_say_so():
     assert "at_bound=True" in repr(scaling)
 
 
+def test_a_label_tied_for_the_top_is_right():
+    logits = np.array([[0.3, 0.3, 0.3, -1.0], [0.1, -2.0, 0.1, 0.1]])
+    for factor in (1, 7, 1e3):
+        with pytest.warns(UserWarning, match="lower bound"):
+            scaling = fit([1, 3], logits * factor)
+        np.testing.assert_allclose(scaling.nll_after_, np.log(3))
+
+
+def test_the_nll_of_a_calibrated_model_does_not_rise_by_rounding():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        logits = rng.normal(size=(5, 3)) * 10 ** rng.uniform(-1, 1)
+        scaling = fit(special.softmax(logits, -1), logits)
+        assert scaling.nll_after_ <= scaling.nll_before_
+        assert scaling.temperature_ == pytest.approx(1, rel=1e-5)
+
+
 def test_one_wrong_row_is_enough_for_a_minimum():
     labels = LOGITS.argmax(-1)
     labels[0] = LOGITS[0].argmin()
