@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_robust.calibration._recalibrator import Rows
+from keras_robust.calibration._rows import Rows
 
 # A slope of the mean NLL that is as good as none: L-BFGS-B may also stop, and call it
 # abnormal, where rounding hides any further descent.

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from keras_robust import _simplex
-from keras_robust.calibration._recalibrator import Recalibrator, Rows
+from keras_robust.calibration._recalibrator import Recalibrator
+from keras_robust.calibration._rows import Rows
 
 
 class IsotonicCalibration(Recalibrator):

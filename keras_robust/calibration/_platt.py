@@ -6,7 +6,8 @@ import numpy as np
 
 from keras_robust import _checks, _simplex
 from keras_robust.calibration._descent import Objective, has_minimum, minimise
-from keras_robust.calibration._recalibrator import Recalibrator, Rows
+from keras_robust.calibration._recalibrator import Recalibrator
+from keras_robust.calibration._rows import Rows
 
 
 class PlattScaling(Recalibrator):

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_robust import _checks, _simplex
-from keras_robust.calibration._recalibrator import Recalibrator, Rows, map_rows
+from keras_robust.calibration._recalibrator import Recalibrator, map_rows
+from keras_robust.calibration._rows import Rows
 from keras_robust.calibration._temperature_layer import Temperature
 
 # How far T is searched, in units of the spread of the logits. Divided by the largest or

@@ -106,8 +106,7 @@ def test_vector_scaling_does_not_see_a_number_added_to_a_row():
 
 
 def test_platt_scaling_is_unpenalised_logistic_regression():
-    # scikit-learn is right here; on logits times 1e4 its lbfgs stops at once, at a
-    # slope of 0, as it does not scale its input.
+    # scikit-learn 1.9.1 is right here, also on logits times 1e4 and 1e-4.
     reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(Z, Y)
     scaling = PlattScaling().fit(Y, Z)
     np.testing.assert_allclose(scaling.scale_, reference.coef_[0, 0], rtol=1e-5)
