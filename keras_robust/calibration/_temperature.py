@@ -201,9 +201,9 @@ def solve_temperature(rows: Rows) -> Solution:
     if unit == 0.0:  # classes are ruled out or equal, at every temperature
         return Solution(1.0, 0, 0)
     largest = max(_LARGEST, math.sqrt(rows.total) / _STANDARD_ERRORS)
-    # The bounds, in units of the spread, take in T = 1.
-    low = math.log(min(_SMALLEST, 1 / unit))
-    high = math.log(max(largest, 1 / unit))
+    # The bounds, in units of the spread, take in T = 1 and what is near it.
+    low = math.log(min(_SMALLEST, 0.5 / unit))
+    high = math.log(max(largest, 2 / unit))
     log_t, bound, num_iterations = _root(rows, unit, low, high)
     temperature = unit * math.exp(log_t)
     if rows.nll(scaled(rows.log_prob, temperature)) > rows.nll(rows.log_prob):
