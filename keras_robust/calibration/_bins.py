@@ -65,6 +65,16 @@ class ReliabilityBins:
             array = np.array(getattr(self, name), dtype="float64")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+        size = len(self.edges) - 1 if self.edges.ndim == 1 else None
+        columns = (self.count, self.confidence, self.accuracy)
+        if any(x.shape != (size,) for x in columns) or (self.count < 0).any():
+            raise _checks.invalid(
+                "ReliabilityBins",
+                "count",
+                "at least 0, of one entry less than `edges`, as the other columns",
+                f"shapes {[x.shape for x in columns]}, edges.shape={self.edges.shape}",
+                "Make bins with `bin_predictions`.",
+            )
 
     @classmethod
     def from_sums(

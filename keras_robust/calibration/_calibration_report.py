@@ -6,7 +6,7 @@ from typing import Any
 from keras_robust import _checks
 from keras_robust.calibration._binning import bin_events
 from keras_robust.calibration._comparison import checked_mapping
-from keras_robust.calibration._events import Events, events_of
+from keras_robust.calibration._events import Events, check_repetitions, events_of
 from keras_robust.calibration._measures import measures_of, null_values
 from keras_robust.calibration._options import (
     checked_notion,
@@ -53,7 +53,8 @@ def calibration_report(
             probability of class 1 of two. Defaults to `"top_label"`.
         from_logits: Whether `y_prob` holds logits. Defaults to False.
         sample_weight: Optional weights, one per position or one per sample. For the
-            null values a weighted row is one row, drawn once.
+            null values a weighted row is one row, drawn once. They count as
+            repetitions: ones that sum to less than half the number of rows raise.
         ignore_class: Label of positions to leave out, or None. Defaults to -100.
         num_resamples: How often labels are drawn for the null values. Defaults to 500.
         seed: Integer, or a `numpy.random.Generator`. Defaults to 0.
@@ -102,6 +103,14 @@ def calibration_report(
         nulls = null_values(predictions, events, measures, num_resamples, rng)
         results[name] = {m.name: (m, null) for m, null in zip(measures, nulls)}
         bins[name] = bin_events(events, num_bins, "equal_width")
+        if settings and settings["num_classes"] != predictions.prob.shape[-1]:
+            raise _checks.invalid(
+                _OWNER,
+                "y_prob",
+                "of the same classes for every model",
+                f"{settings['num_classes']} and {predictions.prob.shape[-1]} classes",
+                "Make a report for each.",
+            )
         settings = {
             "n": len(events.weight),
             "weight": float(events.weight.sum()),
@@ -124,4 +133,5 @@ def _checked_events(predictions: Predictions, notion: str) -> Events:
     if not len(events.confidence):
         fix = "Every row is ignored or has weight 0."
         raise _checks.invalid(_OWNER, "y_true", "not empty", "no counted row", fix)
+    check_repetitions(_OWNER, events)
     return events

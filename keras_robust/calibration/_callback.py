@@ -39,7 +39,8 @@ class ReliabilityHistory(keras.callbacks.Callback):
         log_dir: Folder of TensorBoard's event files, or None. Defaults to None.
 
     Attributes:
-        tables: Dict of epochs, counted from 0, to `ReliabilityBins`.
+        tables: Dict of epochs, counted from 0, to `ReliabilityBins`; the epochs of a
+            further `fit` take the place of those of the same number.
 
     Raises:
         ValueError: If not exactly one of `metric` and `validation_data` is given.
@@ -89,9 +90,14 @@ class ReliabilityHistory(keras.callbacks.Callback):
                 f"object of type {type(metric).__name__}. Pass the "
                 "ExpectedCalibrationError that `compile` was given."
             )
+        if metric is not None:
+            _table(metric)
         self.metric, self.validation_data = metric, validation_data
         self.num_bins = checked_num_bins(_OWNER, num_bins)
-        self.batch_size = batch_size
+        fix = "Pass how many rows to predict at a time, such as 32."
+        self.batch_size = _checks.integer(
+            _OWNER, "batch_size", batch_size, minimum=1, fix=fix
+        )
         self._how = {
             "notion": checked_notion(_OWNER, notion),
             "from_logits": _checks.flag(_OWNER, "from_logits", from_logits),
@@ -108,7 +114,9 @@ class ReliabilityHistory(keras.callbacks.Callback):
     def on_test_end(self, logs: Any = None) -> None:
         """Keeps the metric as it is after validation, before training goes on."""
         if self.metric is not None:
-            self._validated = _table(self.metric)
+            bins = _table(self.metric)
+            # Nothing seen: it is not the instance that `compile` was given.
+            self._validated = bins if bins.total != 0 else None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Records the table; an epoch without validation has none."""
@@ -117,7 +125,7 @@ class ReliabilityHistory(keras.callbacks.Callback):
             return
         self.tables[epoch] = bins
         if self._writer is not None:
-            self._writer.write(epoch, bins)
+            self._writer.write(epoch, bins, getattr(self.metric, "min_count", 0))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Says so if there was nothing to record."""
@@ -125,8 +133,8 @@ class ReliabilityHistory(keras.callbacks.Callback):
             self._writer.flush()
         if not self.tables:
             warnings.warn(
-                f"{_OWNER}: nothing was recorded. Call `fit` with `validation_data`, "
-                f"or construct {_OWNER} with it.",
+                f"{_OWNER}: nothing was recorded. Call `fit` with `validation_data` "
+                "and `compile` with this very metric, or pass validation_data here.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -10,7 +10,10 @@ from keras_robust.calibration._binning import bin_events
 from keras_robust.calibration._bins import ReliabilityBins, norm_of_gaps
 from keras_robust.calibration._events import one_class
 from keras_robust.calibration._options import checked_norm, checked_num_bins
-from keras_robust.calibration._predictions import read_predictions
+from keras_robust.calibration._predictions import (
+    checked_distributions,
+    read_predictions,
+)
 
 
 def bin_classwise(
@@ -61,6 +64,7 @@ def bin_classwise(
         sample_weight=sample_weight,
         ignore_class=ignore_class,
     )
+    checked_distributions("bin_classwise", rows)
     return tuple(
         bin_events(one_class(rows, k), num_bins, "equal_width")
         for k in range(rows.prob.shape[-1])
@@ -100,6 +104,14 @@ def classwise_error(bins: Sequence[ReliabilityBins], norm: str = "l1") -> float:
 
 def check_tables(owner: str, bins: Sequence[ReliabilityBins]) -> None:
     """Raises where there is no table, or they differ in their number of bins."""
+    if isinstance(bins, ReliabilityBins) or not all(
+        isinstance(table, ReliabilityBins) for table in bins
+    ):
+        raise TypeError(
+            f"{owner}: `bins` must be several ReliabilityBins. Received: an object of "
+            f"type {type(bins).__name__}. Pass what `bin_classwise`, `bin_multilabel` "
+            "or a metric's `bin_statistics()` returns."
+        )
     if not len(bins) or len({table.num_bins for table in bins}) > 1:
         raise _checks.invalid(
             owner,

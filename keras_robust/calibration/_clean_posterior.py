@@ -1,5 +1,6 @@
 """The clean label posterior behind a noisy one."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from keras_robust import _checks
 _LARGEST_CONDITION = 1e6
 # By how much the expected log-likelihood of what is returned may fall short, in nats.
 _SHORTFALL = 1e-7
+# From which on it says so, after the most iterations.
+_WARNED_SHORTFALL = 1e-4
 _MOST_ITERATIONS = 2_000
 # From 0 no class would come back, though others may make room for it later.
 _FLOOR = 1e-12
@@ -52,7 +55,7 @@ def _likeliest(noisy: np.ndarray, matrix: np.ndarray, start: np.ndarray) -> np.n
     # Expectation maximisation (Richardson 1972, Lucy 1974). The log-likelihood is
     # concave, so the largest ratio less 1 bounds what is still to be gained.
     clean = start / start.sum(axis=-1, keepdims=True)
-    active = np.arange(len(noisy))
+    active, gap = np.arange(len(noisy)), 0.0
     for _ in range(_MOST_ITERATIONS):
         if not active.size:
             break
@@ -60,5 +63,15 @@ def _likeliest(noisy: np.ndarray, matrix: np.ndarray, start: np.ndarray) -> np.n
         needed = noisy[active] / np.where(predicted > 0, predicted, 1)
         ratio = needed @ matrix.T
         clean[active] = np.maximum(clean[active] * ratio, _FLOOR)
-        active = active[ratio.max(axis=-1) > 1 + _SHORTFALL]
+        excess = ratio.max(axis=-1) - 1
+        gap = float(excess.max())
+        active = active[excess > _SHORTFALL]
+    if gap > _WARNED_SHORTFALL:
+        warnings.warn(
+            f"analytic_calibrator: {active.size} clean posteriors are short of their "
+            f"likeliest by up to {gap:.1g} nats. The noise matrix is near to singular: "
+            "classes that it mixes are hardly to be told apart.",
+            UserWarning,
+            stacklevel=2,
+        )
     return clean

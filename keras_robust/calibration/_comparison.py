@@ -10,7 +10,7 @@ from keras_robust.calibration import _draw
 from keras_robust.calibration._axes import new_axes, split_off_lower_part
 from keras_robust.calibration._binning import bin_predictions
 from keras_robust.calibration._bins import ReliabilityBins
-from keras_robust.calibration._options import checked_level
+from keras_robust.calibration._options import checked_level, checked_notion
 
 
 class ReliabilityComparison:
@@ -24,6 +24,7 @@ class ReliabilityComparison:
     Args:
         bins: A mapping of names to `ReliabilityBins`, drawn in its order.
         level: Probability of the whiskers, or None to draw none. Defaults to 0.95.
+        notion: What the bins are about, for the labels. Defaults to `"top_label"`.
         title: Title of the diagram, or None.
 
     Attributes:
@@ -50,6 +51,7 @@ class ReliabilityComparison:
         bins: Mapping[str, ReliabilityBins],
         *,
         level: float | None = 0.95,
+        notion: str = "top_label",
         title: str | None = None,
     ) -> None:
         self.bins = checked_mapping("ReliabilityComparison", "bins", bins)
@@ -61,6 +63,7 @@ class ReliabilityComparison:
             )
         owner = "ReliabilityComparison"
         self.level = None if level is None else checked_level(owner, level)
+        self.notion = checked_notion(owner, notion)
         self.title = title
 
     @classmethod
@@ -116,7 +119,7 @@ class ReliabilityComparison:
             )
             for name, prob in y_prob.items()
         }
-        return cls(bins, level=level, title=title).plot(ax)
+        return cls(bins, level=level, notion=notion, title=title).plot(ax)
 
     def plot(self, ax: Any = None) -> "ReliabilityComparison":
         """Draws the diagram into `ax`, or into a new figure.
@@ -140,9 +143,11 @@ class ReliabilityComparison:
             self.curves_[name] = _draw.curve(ax, bins, self.level, order)
             self.counts_[name] = _draw.count_steps(self.count_ax_, bins, order)
         counts = np.concatenate([bins.count for bins in self.bins.values()])
-        _draw.finish(ax, self.count_ax_, counts, self.title)
+        _draw.finish(ax, self.count_ax_, counts, self.title, self.notion)
         labels = [_with_ece(name, bins) for name, bins in self.bins.items()]
-        ax.legend(list(self.curves_.values()), labels, fontsize="small")
+        legend = ax.legend(list(self.curves_.values()), labels, fontsize="small")
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a name may hold dollars
         return self
 
     def to_frame(self) -> Any:
@@ -173,7 +178,12 @@ def checked_mapping(owner: str, argument: str, values: Any) -> dict[str, Any]:
     if not values:
         fix = "Pass a dict with an entry for each model."
         raise _checks.invalid(owner, argument, "not empty", f"{argument}={{}}", fix)
-    return {str(name): value for name, value in values.items()}
+    named = {str(name): value for name, value in values.items()}
+    if len(named) < len(values):
+        fix = "Rename one."
+        expected = "of different names, as text"
+        raise _checks.invalid(owner, argument, expected, f"{list(values)}", fix)
+    return named
 
 
 def _with_ece(name: str, bins: ReliabilityBins) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from keras_robust import _checks
 from keras_robust.calibration import _draw
 from keras_robust.calibration._axes import new_axes, split_off_lower_part
 from keras_robust.calibration._binning import bin_events, bin_predictions
@@ -11,6 +12,7 @@ from keras_robust.calibration._options import (
     checked_binning,
     checked_level,
     checked_min_count,
+    checked_notion,
     checked_num_bins,
 )
 
@@ -24,7 +26,7 @@ class ReliabilityDisplay:
     over-confidence, hatching inside the bar under-confidence; on the diagonal both are
     equal. Bins without predictions are blank. The lower panel tells how many
     predictions (the sum of their weights) a bar stands for: mistrust thin ones. The
-    whiskers are Wilson's interval of the bin's accuracy. The grey boxes round the
+    whiskers are Wilson's interval of the bin's accuracy. The white boxes round the
     diagonal show where the accuracy of a calibrated model with these counts would lie:
     a bar that ends inside its box says nothing against calibration. The text gives the
     ECE and, beside it, what it would be on average if the model were calibrated.
@@ -35,6 +37,8 @@ class ReliabilityDisplay:
             Defaults to 0.
         level: Probability of whiskers and boxes, or None to draw neither. Defaults to
             0.95.
+        notion: What the bins are about, for the labels: `"top_label"` or `"positive"`.
+            Defaults to `"top_label"`.
         name: Title of the diagram, or None.
 
     Attributes:
@@ -65,6 +69,7 @@ class ReliabilityDisplay:
         *,
         min_count: float = 0,
         level: float | None = 0.95,
+        notion: str = "top_label",
         name: str | None = None,
     ) -> None:
         if not isinstance(bins, ReliabilityBins):
@@ -78,6 +83,7 @@ class ReliabilityDisplay:
         self.level = (
             None if level is None else checked_level("ReliabilityDisplay", level)
         )
+        self.notion = checked_notion("ReliabilityDisplay", notion)
         self.name = name
 
     @classmethod
@@ -131,7 +137,9 @@ class ReliabilityDisplay:
             sample_weight=sample_weight,
             ignore_class=ignore_class,
         )
-        return cls(bins, min_count=min_count, level=level, name=name).plot(ax)
+        return cls(
+            bins, min_count=min_count, level=level, notion=notion, name=name
+        ).plot(ax)
 
     @classmethod
     def from_model(
@@ -183,12 +191,18 @@ class ReliabilityDisplay:
         owner = "ReliabilityDisplay"
         num_bins = checked_num_bins(owner, num_bins)
         binning = checked_binning(owner, binning)
+        fix = "Pass how many rows to predict at a time, such as 32."
+        batch_size = _checks.integer(
+            owner, "batch_size", batch_size, minimum=1, fix=fix
+        )
         how = {"notion": notion, "from_logits": from_logits}
         how["ignore_class"] = ignore_class
         events = events_of_model(owner, model, x, y, sample_weight, batch_size, how)
         bins = bin_events(events, num_bins, binning)
         name = getattr(model, "name", None) if name is None else name
-        return cls(bins, min_count=min_count, level=level, name=name).plot(ax)
+        return cls(
+            bins, min_count=min_count, level=level, notion=notion, name=name
+        ).plot(ax)
 
     @classmethod
     def from_metric(
@@ -226,7 +240,16 @@ class ReliabilityDisplay:
         if min_count is None:
             min_count = getattr(metric, "min_count", 0)
         bins = metric.bin_statistics()
-        return cls(bins, min_count=min_count, level=level, name=name).plot(ax)
+        if not isinstance(bins, ReliabilityBins):
+            raise TypeError(
+                "ReliabilityDisplay: `metric` must have one table. Received: a "
+                f"{type(metric).__name__}, which has {len(bins)}. Draw them one by "
+                "one: ReliabilityDisplay(metric.bin_statistics()[k]).plot()."
+            )
+        notion = getattr(metric, "notion", "top_label")
+        return cls(
+            bins, min_count=min_count, level=level, notion=notion, name=name
+        ).plot(ax)
 
     def plot(self, ax: Any = None, *, legend: bool = True) -> "ReliabilityDisplay":
         """Draws the diagram into `ax`, or into a new figure.
@@ -247,13 +270,13 @@ class ReliabilityDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         self.count_ax_ = split_off_lower_part(ax)
         bins, level = self.bins, self.level
-        self.accuracy_, self.gap_ = _draw.bars(ax, bins)
+        self.accuracy_, self.gap_ = _draw.bars(ax, bins, self.notion)
         self.band_ = None if level is None else _draw.band(ax, bins, level)
         self.diagonal_ = _draw.diagonal(ax)
         self.whiskers_ = None if level is None else _draw.whiskers(ax, bins, level)
         self.text_ = _draw.text(ax, self._summary())
         self.counts_ = _draw.count_bars(self.count_ax_, bins)
-        _draw.finish(ax, self.count_ax_, bins.count, self.name)
+        _draw.finish(ax, self.count_ax_, bins.count, self.name, self.notion)
         if legend:
             _draw.legend(ax, own_figure)
         # After the legend, which takes its colours from the first bars.

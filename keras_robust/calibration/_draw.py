@@ -10,9 +10,14 @@ from keras_robust.calibration._bins import ReliabilityBins
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
+# What is drawn over what, for each notion.
+AXES = {
+    "top_label": ("confidence", "accuracy"),
+    "positive": ("probability of class 1", "share of class 1"),
+}
 
 
-def bars(ax: Any, bins: ReliabilityBins) -> tuple[Any, Any]:
+def bars(ax: Any, bins: ReliabilityBins, notion: str) -> tuple[Any, Any]:
     """Draws accuracy bars and hatched gaps; returns both containers."""
     seen = bins.count > 0
     left, width = bins.edges[:-1][seen], np.diff(bins.edges)[seen]
@@ -25,7 +30,7 @@ def bars(ax: Any, bins: ReliabilityBins) -> tuple[Any, Any]:
         color=BLUE,
         edgecolor="white",
         linewidth=0.6,
-        label="accuracy",
+        label=AXES[notion][1],
     )
     gap_bars = ax.bar(
         left,
@@ -37,7 +42,7 @@ def bars(ax: Any, bins: ReliabilityBins) -> tuple[Any, Any]:
         edgecolor=VERMILLION,
         hatch="////",
         linewidth=0.8,
-        label="gap to mean confidence",
+        label=f"gap to mean {AXES[notion][0].split()[0]}",
     )
     return accuracy_bars, gap_bars
 
@@ -62,7 +67,7 @@ def whiskers(ax: Any, bins: ReliabilityBins, level: float) -> Any:
         ecolor="black",
         elinewidth=1,
         capsize=2,
-        label=f"{level:.0%} interval of the accuracy",
+        label=f"{level:.0%} interval of the bar's end",
     )
 
 
@@ -149,9 +154,13 @@ def count_steps(ax: Any, bins: ReliabilityBins, order: int) -> Any:
     )
 
 
-def finish(ax: Any, count_ax: Any, counts: np.ndarray, title: str | None) -> None:
+def finish(
+    ax: Any, count_ax: Any, counts: np.ndarray, title: str | None, notion: str
+) -> None:
     """Sets limits, labels and scales of the diagram and of the counts below."""
-    ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy", title=title or "")
+    x, y = AXES[notion]
+    ax.set(xlim=(0, 1), ylim=(0, 1), ylabel=y)
+    ax.set_title(title or "", parse_math=False)  # a name may hold dollars
     ax.tick_params(labelbottom=False)
     counts = counts[counts > 0]
     if len(counts):
@@ -160,7 +169,7 @@ def finish(ax: Any, count_ax: Any, counts: np.ndarray, title: str | None) -> Non
             count_ax.set_ylim(counts.min() / 2, counts.max() * 2)
         else:
             count_ax.set_ylim(0, counts.max() * 1.1)
-    count_ax.set(xlabel="confidence", ylabel="count")
+    count_ax.set(xlabel=x, ylabel="count")
 
 
 def legend(ax: Any, own_figure: bool) -> None:

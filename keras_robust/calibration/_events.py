@@ -6,7 +6,11 @@ import numpy as np
 
 from keras_robust import _checks
 from keras_robust.calibration._options import checked_notion
-from keras_robust.calibration._predictions import Predictions, read_predictions
+from keras_robust.calibration._predictions import (
+    Predictions,
+    checked_distributions,
+    read_predictions,
+)
 
 
 class Events(NamedTuple):
@@ -47,6 +51,7 @@ def read_events(
         sample_weight=sample_weight,
         ignore_class=ignore_class,
     )
+    checked_distributions(owner, predictions)
     return events_of(owner, predictions, notion)
 
 
@@ -82,3 +87,16 @@ def _events(predictions: Predictions, event: np.ndarray) -> Events:
         predictions.dtype,
         event,
     )
+
+
+def check_repetitions(owner: str, events: Events) -> None:
+    """Raises for weights so small that they cannot be meant as repetitions of rows."""
+    rows, total = len(events.weight), float(events.weight.sum())
+    if total < rows / 2:
+        raise _checks.invalid(
+            owner,
+            "sample_weight",
+            "repetitions of rows, of at least half their number in all",
+            f"weights that sum to {total:.6g} for {rows} rows",
+            f"Multiply them by {rows / total:.6g}, so that they are 1 on average.",
+        )

@@ -135,6 +135,9 @@ def _score_measures(
     yield Measure("nll", "negative log-likelihood, nats", None, nll)
     yield Measure("brier", "Brier score", None, brier)
     about = "class 1" if positive else "top label"
+    if prob.shape[-1] > 2:  # else it is the Brier score itself
+        title = f"Brier score of the {about}"
+        yield Measure("brier_top_label", title, None, _after(corp, attrgetter("brier")))
     for part in ("miscalibration", "discrimination", "uncertainty"):
         title = f"{part} of the {about} (CORP)"
         error = part == "miscalibration"
@@ -159,9 +162,10 @@ def null_values(
     """
     observed = [m.function(predictions.label, events.correct) for m in measures]
     draws = np.full((num_resamples, len(measures)), np.nan)
+    upper = np.cumsum(predictions.prob, axis=-1)
     steps = range(num_resamples if len(events.confidence) else 0)
     for step in progress(steps, "labels as the model would have them"):
-        label = _draw_labels(predictions.prob, rng)
+        label = _draw_labels(upper, rng)
         correct = (label == events.event).astype("float64")
         draws[step] = [m.function(label, correct) for m in measures]
     return [
@@ -170,9 +174,9 @@ def null_values(
     ]
 
 
-def _draw_labels(prob: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    upper = np.cumsum(prob, axis=-1)
-    drawn = rng.random((len(prob), 1)) * upper[:, -1:]
+def _draw_labels(upper: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns labels, from the cumulated probabilities of the classes."""
+    drawn = rng.random((len(upper), 1)) * upper[:, -1:]
     return (drawn >= upper[:, :-1]).sum(axis=-1)
 
 

@@ -56,6 +56,14 @@ def read_predictions(
     y_true = numeric(owner, "y_true", y_true)
     if scores.ndim == 0 or scores.shape[-1] == 0:
         raise _shape_error(owner, y_true, scores, argument)
+    if scores.ndim == 1 and y_true.ndim == 1:
+        raise _checks.invalid(
+            owner,
+            argument,
+            "of shape (..., K), with an axis of classes",
+            f"{argument}.shape={scores.shape}, y_true.shape={y_true.shape}",
+            f"For a single sigmoid output pass {argument}[:, None].",
+        )
     dtype = np.dtype("float64") if from_logits else _floating(scores.dtype)
     positions, single = scores.shape[:-1], scores.shape[-1] == 1
     if y_true.shape == (*positions, 1):
@@ -105,15 +113,41 @@ def checked_distributions(
 
 
 def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
-    """Returns numbers as an array, or raises."""
-    array = np.asarray(values)
+    """Returns numbers as an array: from lists, tensors of any library, or frames."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{owner}: `{argument}` must be no masked array, whose mask would be lost. "
+            "Leave positions out by `ignore_class` or a weight of 0."
+        )
+    try:
+        array = np.asarray(_from_torch(values))
+    except ValueError as error:
+        shape = "lists of the same length"
+        fix = "Pass one array."
+        raise _checks.invalid(owner, argument, shape, str(error), fix) from error
+    if array.dtype.kind == "O" and hasattr(values, "to_numpy"):  # pandas, with its NA
+        array = values.to_numpy(dtype="float64", na_value=np.nan)
     # ml_dtypes.bfloat16, which has no NumPy kind of its own, converts to float32.
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise TypeError(
-            f"{owner}: `{argument}` must hold numbers. Received: an array of dtype "
-            f"{array.dtype}. Convert class names to integer ids first."
+            f"{owner}: `{argument}` must hold numbers. Received: a "
+            f"{type(values).__name__} of dtype {array.dtype}. Convert class names to "
+            "integer ids; several models go into `ReliabilityComparison` or "
+            "`calibration_report`."
         )
     return array
+
+
+def _from_torch(values: Any) -> Any:
+    # Whatever the backend: NumPy takes neither gradients nor bfloat16 from PyTorch.
+    if not hasattr(values, "detach"):
+        return values
+    values = values.detach().cpu()
+    if str(values.dtype) == "torch.bfloat16":
+        import ml_dtypes
+
+        return values.float().numpy().astype(ml_dtypes.bfloat16)
+    return values.numpy()
 
 
 def _floating(dtype: np.dtype) -> np.dtype:
@@ -165,7 +199,7 @@ def _checked_scores(
     owner: str, argument: str, scores: np.ndarray, from_logits: bool, row: np.ndarray
 ) -> np.ndarray:
     slack = probability_slack(scores.dtype.name)
-    scores = scores.astype("float64")
+    given, scores = scores, scores.astype("float64")
     if from_logits:
         bad = np.isnan(scores) | np.isposinf(scores)
         if scores.shape[-1] > 1:
@@ -185,8 +219,12 @@ def _checked_scores(
             else "For logits pass from_logits=True; drop rows without a prediction.",
         )
     if scores.shape[-1] == 1:
-        other = np.zeros_like(scores) if from_logits else 1 - scores
-        scores = np.concatenate([other, scores], axis=-1)
+        # 1 - p in the dtype of p, as two outputs of a model would be.
+        whole = given.dtype.kind in "biu"
+        other = (
+            np.zeros_like(scores) if from_logits else 1 - (scores if whole else given)
+        )
+        scores = np.concatenate([other.astype("float64"), scores], axis=-1)
     return scores
 
 

@@ -53,6 +53,7 @@ class Recalibrator:
                 label has probability 0, or nothing is left to fit to.
         """
         rows = self._rows(y_true, logits, sample_weight, ignore_class)
+        self._num_classes = rows.log_prob.shape[-1]
         self._fit(rows)
         self.nll_before_ = rows.nll(rows.log_prob)
         self.nll_after_ = rows.nll(self._recalibrate(rows.log_prob))
@@ -77,6 +78,7 @@ class Recalibrator:
         return map_rows(owner, logits, self.from_logits, self._calibrated)
 
     def _calibrated(self, log_prob: np.ndarray) -> np.ndarray:
+        self._check_num_classes(log_prob, self._num_classes)
         return np.exp(self._recalibrate(log_prob))
 
     def _fit(self, rows: Rows) -> None:

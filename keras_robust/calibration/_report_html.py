@@ -33,8 +33,8 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 _HOW_TO_READ = """A measure of calibration is rarely 0, even for a calibrated model.
 Beside each value stands what a perfectly calibrated model with the same probabilities
 would show on as many rows: for errors the mean and the limit that 95 % of such models
-stay below, for other measures the range of 90 % of them. Values outside it
-(p &lt; 0.05) are <b>bold with a star*</b>; the others are no evidence of
+stay below, for other measures the range of 95 % of them. Values outside it are
+<b>bold with a star*</b>, for better or worse; the others are no evidence of
 miscalibration. Read errors of calibration beside the accuracy: a useless model can be
 calibrated."""
 
@@ -105,8 +105,9 @@ def diagrams(report: Any) -> Any:
     rows = math.ceil(len(report.models) / columns)
     figure = Figure(figsize=(4.4 * columns, 5 * rows + 0.8), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    notion = report.settings["notion"]
     for ax, (name, bins) in zip(axes, report.bins.items()):
-        ReliabilityDisplay(bins, name=name).plot(ax, legend=False)
+        ReliabilityDisplay(bins, notion=notion, name=name).plot(ax, legend=False)
     for ax in axes[len(report.models) :]:
         ax.remove()
     _draw.legend(axes[0], own_figure=True)
@@ -114,7 +115,7 @@ def diagrams(report: Any) -> Any:
 
 
 def _cells(is_error: bool, null: NullValue) -> str:
-    off = null.p_value < _report_text.SIGNIFICANT
+    off = null.outside
     value = _report_text.number(null.value) + ("*" if off else "")
     fixed = null.lower == null.upper == null.value
     under = "" if fixed else _report_text.under_calibration(null, is_error)

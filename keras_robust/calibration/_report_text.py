@@ -4,9 +4,6 @@ from typing import Any
 
 from keras_robust.calibration._uncertainty import NullValue
 
-# Below it a value is marked: a calibrated model would show it one time in 20.
-SIGNIFICANT = 0.05
-
 
 def number(value: float) -> str:
     """Returns a number with the digits that matter for calibration."""
@@ -44,13 +41,13 @@ def table(report: Any) -> str:
     ]
     note = (
         "[what a calibrated model with these probabilities would show: mean and 95 % "
-        "limit, or 90 % range]\n* outside it (p < 0.05)"
+        "limit, or 95 % range]\n* outside it"
     )
     return "\n".join([f"Calibration of {header(report)}", *lines, note])
 
 
 def _cell(is_error: bool, null: NullValue) -> str:
-    mark = "*" if null.p_value < SIGNIFICANT else " "
+    mark = "*" if null.outside else " "
     value = number(null.value).rjust(8)
     if null.lower == null.upper == null.value:  # fixed by the probabilities alone
         return value

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust.calibration._events import Events, read_events
+from keras_robust.calibration._events import Events, check_repetitions, read_events
 
 
 def area_under_risk_coverage(
@@ -38,7 +38,8 @@ def area_under_risk_coverage(
         The area, in [0, 1]; 0 if there are no predictions.
 
     Raises:
-        ValueError: As `bin_predictions`.
+        ValueError: As `bin_predictions`, or if weights sum to less than half the number
+            of rows: they count as repetitions.
 
     Examples:
         >>> from keras_robust.calibration import area_under_risk_coverage
@@ -58,6 +59,7 @@ def area_under_risk_coverage(
         sample_weight=sample_weight,
         ignore_class=ignore_class,
     )
+    check_repetitions("area_under_risk_coverage", events)
     return aurc_of(events)(events.correct)
 
 

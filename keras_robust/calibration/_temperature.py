@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_robust import _checks, _simplex
+from keras_robust.calibration._predictions import numeric
 from keras_robust.calibration._recalibrator import Recalibrator, map_rows
 from keras_robust.calibration._rows import Rows
 from keras_robust.calibration._temperature_layer import Temperature
@@ -114,18 +115,19 @@ class TemperatureScaling(Recalibrator):
             logits: As in `transform`; probabilities count as their logarithms.
 
         Returns:
-            Float64 array of the shape of `logits`: the logits divided by T.
+            Float64 array of the shape of `logits`: the logits divided by T, or the
+            logarithms of the calibrated probabilities, up to infinity.
 
         Raises:
             ValueError: If `fit` was not called.
         """
-        self._check_fitted()
-        logits = np.asarray(logits).astype("float64")
-        if not self.from_logits:
-            logits = _simplex.log_of(logits)
-            if logits.shape[-1] == 1:
-                logits = logits - np.log1p(-np.exp(logits))
-        return logits / self.temperature_
+        prob = self.transform(logits)  # which checks them
+        if self.from_logits:
+            logits = numeric("TemperatureScaling", "logits", logits).astype("float64")
+            return logits / self.temperature_
+        if prob.shape[-1] > 1:
+            return _simplex.log_of(prob)
+        return _simplex.log_of(prob) - _simplex.log_of(1 - prob)
 
     def as_layer(self, **kwargs: Any) -> Temperature:
         """Returns a layer that divides logits by T, to append to a model.

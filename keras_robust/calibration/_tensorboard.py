@@ -24,14 +24,15 @@ class Writer:
         Path(log_dir).mkdir(parents=True, exist_ok=True)
         self._events = EventFileWriter(str(log_dir))
 
-    def write(self, epoch: int, bins: ReliabilityBins) -> None:
+    def write(self, epoch: int, bins: ReliabilityBins, min_count: float) -> None:
         """Writes what one epoch's table shows."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         scalars = {
             "ece": bins.ece(),
-            "mce": bins.mce(),
+            "mce": bins.mce(min_count),
+            "ece_if_calibrated": bins.null_ece().mean,
             "signed_gap": bins.signed_gap(),
         }
         values = [

@@ -19,12 +19,16 @@ class NullValue:
     Attributes:
         value: The measure as observed.
         mean: Its mean over resampled labels, drawn as the confidences say.
-        lower: Its 5 % quantile.
-        upper: Its 95 % quantile: a calibrated model is above it one time in 20.
+        lower: Its 5 % quantile; 2.5 % for measures that may be off in either
+            direction, such as the accuracy.
+        upper: Its 95 % quantile, or 97.5 %: a calibrated model is above it, or outside
+            both, one time in 20.
         p_value: Share of resamples at least as large as `value`, counting `value` as
-            one of them; for measures that may be off in either direction, such as the
-            accuracy, twice the smaller share. Small values speak against calibration.
+            one of them; for measures that may be off in either direction, twice the
+            smaller share. Small values speak against calibration.
         num_resamples: Number of resamples.
+        outside: Whether `value` is above `upper`, or for measures that may be off in
+            either direction, below `lower`.
 
     Examples:
         >>> from keras_robust.calibration import bin_predictions
@@ -40,6 +44,7 @@ class NullValue:
     upper: float
     p_value: float
     num_resamples: int
+    outside: bool = False
 
     @classmethod
     def from_draws(
@@ -53,9 +58,11 @@ class NullValue:
         above = (1 + (draws >= value - slack).sum()) / (1 + len(draws))
         below = (1 + (draws <= value + slack).sum()) / (1 + len(draws))
         p_value = min(1.0, 2 * min(above, below)) if two_sided else above
-        low, high = np.quantile(draws, [0.05, 0.95], method="inverted_cdf")
+        levels = [0.025, 0.975] if two_sided else [0.05, 0.95]
+        low, high = np.quantile(draws, levels, method="inverted_cdf").tolist()
+        outside = value > high + slack or (two_sided and value < low - slack)
         mean = float(draws.mean())
-        return cls(value, mean, float(low), float(high), float(p_value), len(draws))
+        return cls(value, mean, low, high, float(p_value), len(draws), bool(outside))
 
 
 def wilson_interval(
@@ -87,6 +94,7 @@ def binomial_interval(
     from scipy.stats import binom
 
     whole = np.maximum(np.rint(np.nan_to_num(count)), 1)
+    rate = np.clip(rate, 0, 1)  # a mean of ones may exceed 1 by rounding
     tail = (1 - level) / 2
     low = binom.ppf(tail, whole, rate) / whole
     high = binom.ppf(1 - tail, whole, rate) / whole

@@ -1,5 +1,6 @@
 """Vector scaling."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -71,16 +72,26 @@ class VectorScaling(Recalibrator):
 
     def _fit(self, rows: Rows) -> None:
         self._check_finite(rows.log_prob)
-        num_classes, unit = rows.log_prob.shape[-1], rows.spread or 1.0
-        identity = np.repeat([unit, 0.0], num_classes)
+        unit, centre = rows.spread or 1.0, rows.weight @ rows.log_prob
+        one = np.ones_like(centre)
+        identity = np.concatenate([unit * one, centre])
         # From the best temperature, near which confidences are not saturated.
-        start = np.repeat([unit / solve_temperature(rows).temperature, 0], num_classes)
-        objective = _penalised_nll(rows, unit, self.l2)
+        start = identity / solve_temperature(rows).temperature
+        objective = _penalised_nll(rows, unit, centre, self.l2)
         best, converged, self.num_iterations_ = minimise(objective, start, identity)
-        scale, bias = best.reshape(2, num_classes)
-        # The bias started at 0, and its gradient sums to 0.
-        self.scale_, self.bias_ = scale / unit, bias
+        scale, offset = best.reshape(2, -1)
+        self.scale_ = scale / unit
+        bias = offset - self.scale_ * centre
+        # A constant added to all classes changes nothing.
+        self.bias_ = bias - bias.mean()
         scores = self.scale_ * rows.log_prob + self.bias_
+        if not converged:
+            warnings.warn(
+                f"VectorScaling: not at the minimum after {self.num_iterations_} "
+                "iterations. Pass l2=1e-3 or so, or rescale the logits.",
+                UserWarning,
+                stacklevel=3,
+            )
         self.converged_ = converged and (
             self.l2 > 0
             or has_minimum("VectorScaling", rows, scores, "Pass l2=1e-3 or so.")
@@ -103,16 +114,17 @@ class VectorScaling(Recalibrator):
         }
 
 
-def _penalised_nll(rows: Rows, unit: float, l2: float) -> Objective:
-    x = rows.log_prob / unit
+def _penalised_nll(rows: Rows, unit: float, centre: np.ndarray, l2: float) -> Objective:
+    # Centred: small logits are all near -log K, where scale and bias would be one.
+    x = (rows.log_prob - centre) / unit
 
     def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        scale, bias = parameters.reshape(2, -1)
-        log_prob = _simplex.log_softmax(scale * x + bias)
+        scale, offset = parameters.reshape(2, -1)
+        log_prob = _simplex.log_softmax(scale * x + offset)
         residual = rows.weight[:, None] * (np.exp(log_prob) - rows.target)
-        off = scale / unit - 1
+        off, bias = scale / unit - 1, offset - scale / unit * centre
         gradient = [
-            (residual * x).sum(axis=0) + 2 * l2 * off / unit,
+            (residual * x).sum(axis=0) + 2 * l2 * (off - bias * centre) / unit,
             residual.sum(axis=0) + 2 * l2 * bias,
         ]
         penalty = l2 * (off @ off + bias @ bias)

@@ -3,8 +3,10 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from keras_robust import ExpectedCalibrationError
 from keras_robust.calibration import ReliabilityBins, bin_predictions
 
 RNG = np.random.default_rng(11)
@@ -129,7 +131,7 @@ def test_nothing_gives_0():
     [
         ([0, 1], [[0.5, 0.5]], "`y_true` must be of shape"),
         ([0], 0.5, "`y_true` must be of shape"),
-        ([0, 1], [0.5, 0.5], "`y_true` must be of shape"),
+        ([0, 1], [0.5, 0.5], r"For a single sigmoid output pass y_prob\[:, None\]"),
         ([2], [[0.5, 0.5]], r"`y_true` must be whole class ids in \[0, 2\)"),
         ([-1], [[0.5, 0.5]], "`y_true` must be whole class ids"),
         ([0.5], [[0.5, 0.5]], "`y_true` must be whole class ids"),
@@ -170,6 +172,52 @@ def test_class_names_and_bad_arguments_raise():
         bin_predictions([0], [[-np.inf, -np.inf]], from_logits=True)
     with pytest.raises(ValueError, match="`min_count` must be"):
         bin_predictions([0], [[0.5, 0.5]]).mce(min_count=-1)
+
+
+def test_rows_that_are_no_distributions_raise():
+    with pytest.raises(ValueError, match="rows summing to 1"):
+        bin_predictions([0, 1], [[0.9, 0.3], [0.2, 0.6]])
+
+
+def test_a_float32_sigmoid_output_is_two_outputs_in_float32():
+    # 1 - float32(.2) is float32(.8) in float32, an edge, and below it in float64.
+    p = np.array([[0.2], [0.22]], "float32")
+    one = bin_predictions([0, 1], p, num_bins=10)
+    two = bin_predictions([0, 1], np.concatenate([1 - p, p], -1), num_bins=10)
+    np.testing.assert_array_equal(one.count, two.count)
+    assert one.count[8] == 1
+    metric = ExpectedCalibrationError(num_bins=10)
+    metric.update_state(np.array([0, 1]), p)
+    np.testing.assert_array_equal(metric.bin_statistics().count, one.count)
+    assert one.ece() == pytest.approx(0.49)
+
+
+def test_tensors_and_frames_are_read_and_masked_arrays_refused():
+    import torch
+
+    expected = bin_predictions(LABELS, PROB.astype("float32")).ece()
+    tensor = torch.tensor(PROB, dtype=torch.float32, requires_grad=True)
+    assert bin_predictions(LABELS, tensor).ece() == pytest.approx(expected)
+    half = torch.tensor([[0.7, 0.3]], dtype=torch.bfloat16)
+    assert bin_predictions([0], half, num_bins=10).count[7] == 1
+    frame = pd.DataFrame(PROB).astype("Float64")
+    assert bin_predictions(pd.Series(LABELS), frame).ece() == pytest.approx(expected)
+    with pytest.raises(TypeError, match="`y_prob` must be no masked array"):
+        bin_predictions(LABELS, np.ma.masked_array(PROB))
+    with pytest.raises(TypeError, match=r"`y_prob` must hold numbers.*several models"):
+        bin_predictions(LABELS, {"a": PROB})
+    with pytest.raises(ValueError, match="`y_prob` must be lists of the same length"):
+        bin_predictions([0, 0], [[0.5, 0.5], [1.0]])
+
+
+def test_a_table_that_is_none_raises():
+    for columns in (
+        ([0, 1], [1, 2], [0.5, 0.5], [0.5, 0.5]),
+        ([0, 1], [-1], [0.5], [0.5]),
+        ([0, 1], [1], [0.5], [[0.5]]),
+    ):
+        with pytest.raises(ValueError, match="ReliabilityBins: `count` must be"):
+            ReliabilityBins(*columns)
 
 
 def test_bins_are_frozen():

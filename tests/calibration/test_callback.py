@@ -7,6 +7,7 @@ import pytest
 
 from keras_robust import ExpectedCalibrationError
 from keras_robust.calibration import ReliabilityHistory, bin_predictions
+from keras_robust.metrics import ClasswiseCalibrationError
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(90, 4)).astype("float32")
@@ -89,6 +90,13 @@ def test_a_fit_that_validates_nothing_is_told_so():
     assert history.to_frame().empty
 
 
+def test_a_metric_that_compile_does_not_know_records_nothing():
+    history = ReliabilityHistory(ExpectedCalibrationError(from_logits=True))
+    with pytest.warns(UserWarning, match="with this very metric"):
+        trained(history, metrics=[ExpectedCalibrationError(from_logits=True)])
+    assert history.tables == {}
+
+
 def test_the_frame_has_a_row_for_each_epoch_and_bin():
     metric = ExpectedCalibrationError(num_bins=5, from_logits=True)
     history = ReliabilityHistory(metric)
@@ -109,8 +117,8 @@ def test_tensorboard_gets_a_diagram_and_scalars(tmp_path):
     events.Reload()
     tags = events.Tags()
     assert tags["images"] == ["reliability/diagram"]
-    names = {"reliability/ece", "reliability/mce", "reliability/signed_gap"}
-    assert set(tags["scalars"]) == names
+    names = ("ece", "ece_if_calibrated", "mce", "signed_gap")
+    assert set(tags["scalars"]) == {f"reliability/{name}" for name in names}
     values = [(e.step, e.value) for e in events.Scalars("reliability/ece")]
     expected = [(k, bins.ece()) for k, bins in history.tables.items()]
     np.testing.assert_allclose(values, expected, rtol=1e-6)
@@ -129,6 +137,10 @@ def test_bad_arguments_raise():
         ReliabilityHistory(metric, (X, Y))
     with pytest.raises(TypeError, match="`metric` must have a method"):
         ReliabilityHistory("ece")
+    with pytest.raises(TypeError, match="`metric` must have one reliability table"):
+        ReliabilityHistory(ClasswiseCalibrationError(3))
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
+        ReliabilityHistory(validation_data=(X, Y), batch_size=0)
     with pytest.raises(ValueError, match="`num_bins` must be at least 1"):
         ReliabilityHistory(validation_data=(X, Y), num_bins=0)
     with pytest.raises(ValueError, match="`notion` must be one of"):

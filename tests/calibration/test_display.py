@@ -11,6 +11,7 @@ from keras_robust.calibration import (
     ReliabilityDisplay,
     bin_predictions,
 )
+from keras_robust.metrics import ClasswiseCalibrationError
 
 RNG = np.random.default_rng(2)
 PROB = RNG.dirichlet(np.full(3, 0.4), 200).astype("float32")
@@ -110,6 +111,21 @@ def test_counts_are_logarithmic_only_where_they_differ_much():
     wide = ReliabilityDisplay.from_predictions(LABELS, sharp)
     assert wide.bins.count.max() > 10 * wide.bins.count[wide.bins.count > 0].min()
     assert wide.count_ax_.get_yscale() == "log"
+
+
+def test_the_positive_notion_has_its_own_words():
+    metric = ExpectedCalibrationError(notion="positive")
+    metric.update_state(LABELS % 2, PROB[:, :1])
+    streamed = ReliabilityDisplay.from_metric(metric)
+    direct = ReliabilityDisplay.from_predictions(
+        LABELS % 2, PROB[:, :1], notion="positive"
+    )
+    compared = ReliabilityComparison.from_predictions(
+        LABELS % 2, {"a": PROB[:, :1]}, notion="positive"
+    )
+    for display in (streamed, direct, compared):
+        assert display.ax_.get_ylabel() == "share of class 1"
+        assert display.count_ax_.get_xlabel() == "probability of class 1"
 
 
 def small_model():
@@ -280,6 +296,8 @@ def test_what_is_no_table_and_no_metric_raises():
         ReliabilityDisplay([1, 2])
     with pytest.raises(TypeError, match="`metric` must have a method"):
         ReliabilityDisplay.from_metric("ece")
+    with pytest.raises(TypeError, match="`metric` must have one table"):
+        ReliabilityDisplay.from_metric(ClasswiseCalibrationError(3))
     with pytest.raises(ValueError, match="`min_count` must be"):
         ReliabilityDisplay(bin_predictions(LABELS, PROB), min_count=-1)
     with pytest.raises(ValueError, match="`level` must be in"):

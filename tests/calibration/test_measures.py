@@ -183,7 +183,7 @@ def test_the_null_error_is_that_of_binomial_draws(norm):
 
 
 def test_the_null_error_of_a_calibrated_model_is_not_0_and_covers_its_own():
-    # 200 calibrated data sets of 300 rows: the ECE is about .06 on each, and exceeds
+    # 200 calibrated data sets of 300 rows: the ECE is about .05 on each, and exceeds
     # the null's 95 % quantile on about 5 % of them.
     rng = np.random.default_rng(0)
     exceeds, values, means = [], [], []

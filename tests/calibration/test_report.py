@@ -43,6 +43,7 @@ def expected_values(y, p, num_bins=15):
         "classwise_ece": np.mean(by_class),
         "nll": calibration.negative_log_likelihood(y, p),
         "brier": calibration.brier_score(y, p),
+        "brier_top_label": parts.brier,
         "miscalibration": parts.miscalibration,
         "discrimination": parts.discrimination,
         "uncertainty": parts.uncertainty,
@@ -76,12 +77,58 @@ def test_over_confidence_is_seen_in_both_directions():
     # Accuracy below, and likelihood above what the probabilities promise: two-sided.
     assert BOTH["sharp", "accuracy"].value < BOTH["sharp", "accuracy"].lower
     assert BOTH["sharp", "nll"].value > BOTH["sharp", "nll"].upper
+    total = BOTH["good", "miscalibration"].value - BOTH["good", "discrimination"].value
+    total += BOTH["good", "uncertainty"].value
+    assert BOTH["good", "brier_top_label"].value == pytest.approx(total)
     for name in ("accuracy", "nll", "signed_gap", "brier"):
         assert BOTH["sharp", name].p_value == pytest.approx(2 / 301)
     flat = PROB**0.3 / (PROB**0.3).sum(-1, keepdims=True)
     under = calibration_report(LABELS, flat, num_resamples=99)
     assert under["accuracy"].value > under["accuracy"].upper
     assert under["accuracy"].p_value == pytest.approx(2 / 100)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_star_marks_what_is_outside_what_is_printed(seed):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((400, 1)) > np.cumsum(PROB, -1)).sum(-1)
+    report = calibration_report(labels, PROB, num_resamples=40)
+    lines = repr(report).splitlines()[2:-2]
+    seen = set()
+    for name, line in zip(report.measures, lines):
+        if name == "confidence":
+            continue
+        null, is_error = report[name], report.entry("model", name)[0]
+        below = null.value < null.lower and not is_error
+        outside = below or null.value > null.upper
+        assert ("*" in line) == outside == null.outside, line
+        seen.add(outside)
+    assert False in seen
+
+
+def test_weights_that_are_no_repetitions_raise():
+    tiny = np.full(400, 1 / 400)
+    with pytest.raises(ValueError, match="`sample_weight` must be repetitions"):
+        calibration_report(LABELS, PROB, sample_weight=tiny)
+    with pytest.raises(ValueError, match="Multiply them by 400"):
+        calibration.area_under_risk_coverage(LABELS, PROB, sample_weight=tiny)
+
+
+def test_models_of_other_classes_or_of_one_name_raise():
+    with pytest.raises(ValueError, match="of the same classes for every model"):
+        calibration_report(LABELS % 2, {"a": PROB, "b": PROB[:, :1]})
+    with pytest.raises(ValueError, match="of different names"):
+        calibration_report(LABELS, {1: PROB, "1": PROB})
+
+
+def test_names_with_dollars_are_names():
+    report = calibration_report(LABELS, {"$x^{$": PROB}, num_resamples=2)
+    assert "$x^{$" in report.to_html()
+    display = calibration.ReliabilityComparison.from_predictions(
+        LABELS, {"$x^{$": PROB}
+    )
+    display.figure_.canvas.draw()
+    plt.close("all")
 
 
 def test_the_null_of_the_likelihood_is_the_entropy():
@@ -143,6 +190,8 @@ def test_the_positive_notion_has_its_own_measures():
     bins = calibration.bin_predictions(y, PROB[:, 1:2], notion="positive")
     assert report["ece"].value == pytest.approx(bins.ece())
     assert "rate of class 1" in repr(report)
+    assert "brier_top_label" not in report.measures
+    assert report.plot().axes[0].get_ylabel() == "share of class 1"
 
 
 def test_soft_labels_are_taken_as_they_are():
