@@ -24,6 +24,17 @@ _EPILOG = """examples:
 The exit code is 0, or 2 if something is wrong with the arguments or the data; then
 nothing is written."""
 
+# What the arguments of `calibration_report` are called here.
+_OPTIONS = {
+    "from_logits=True": "--logits",
+    "`num_bins`": "`--bins`",
+    "`num_resamples`": "`--resamples`",
+    "`sample_weight`": "`--weight-column`",
+    "`ignore_class`": "`--ignore-class`",
+    "`notion`": "`--notion`",
+    "`seed`": "`--seed`",
+}
+
 _FORMATS = {
     ".html": lambda report, title: report.to_html(title=title),
     ".json": lambda report, title: report.to_json(),
@@ -38,8 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
         report = _report(options)
         _write(report, options)
     # What users can put right; anything else is a bug and shows its traceback.
-    except (OSError, ValueError, TypeError, ImportError) as error:
-        message = " ".join(str(error).split()).replace("from_logits=True", "--logits")
+    except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
+        message = " ".join((str(error) or type(error).__name__).split())
+        for argument, option in _OPTIONS.items():
+            message = message.replace(argument, option)
         sys.stderr.write(f"keras-robust: error: {message}\n")
         return 2
     except KeyboardInterrupt:
@@ -97,20 +110,25 @@ def _report(options: argparse.Namespace) -> CalibrationReport:
             f"{' '.join(options.predictions)}. Write NAME=FILE."
         )
     _check_outputs(options.out, [*paths.values(), options.labels])
-    models = {
-        name: _tables.read_predictions(path, options.prob_key, options.prob_prefix)
-        for name, path in paths.items()
+    others = {options.label_column, options.weight_column} - {None}
+    tables = {name: _tables.open_table(path) for name, path in paths.items()}
+    scores = {
+        name: table.scores(options.prob_key, options.prob_prefix, others)
+        for name, table in tables.items()
     }
-    _check_same_classes(models)
-    home = options.labels or next(iter(paths.values()))
-    classes = next(iter(models.values())).classes
-    labels = _tables.read_labels(home, options.label_column, classes)
+    classes = _same_classes(tables)
+    home = next(iter(tables.values()))
+    if options.labels:
+        home = _tables.open_table(options.labels)
+    labels = _tables.class_ids(
+        home, options.label_column, classes, options.ignore_class
+    )
     weight = None
     if options.weight_column:
-        weight = _tables.read_column(home, options.weight_column, "--weight-column")
+        weight = home.column(options.weight_column, "--weight-column")
     return calibration_report(
         labels,
-        {name: model.scores for name, model in models.items()},
+        scores,
         num_bins=options.bins,
         notion=options.notion,
         from_logits=options.logits,
@@ -121,15 +139,18 @@ def _report(options: argparse.Namespace) -> CalibrationReport:
     )
 
 
-def _check_same_classes(models: dict[str, _tables.PredictionFile]) -> None:
-    (first, expected), *others = ((n, m.classes) for n, m in models.items())
-    for name, classes in others:
-        if classes and expected and classes != expected:
+def _same_classes(tables: dict[str, Any]) -> list[str] | None:
+    """Returns the names of the classes, which all models with names must share."""
+    named = {name: t.classes for name, t in tables.items() if t.classes is not None}
+    for name, classes in named.items():
+        first, expected = next(iter(named.items()))
+        if classes != expected:
             raise ValueError(
                 f"{name}: the columns of classes must be those of {first}, in the same "
                 f"order. Received: {', '.join(classes)}. Expected: "
                 f"{', '.join(expected)}."
             )
+    return next(iter(named.values()), None)
 
 
 def _named(argument: str) -> tuple[str, str]:
@@ -148,6 +169,9 @@ def _check_outputs(out: list[str], inputs: list[Any]) -> None:
         if not path.parent.is_dir():
             fix = f"Create {path.parent} first."
             raise _checks.invalid("report", "--out", "in a folder", str(path), fix)
+        if path.is_dir():
+            fix = "Name a file in it."
+            raise _checks.invalid("report", "--out", "no folder", str(path), fix)
         if any(path.resolve() == Path(file).resolve() for file in inputs if file):
             fix = "Choose another name."
             raise _checks.invalid("report", "--out", "no input file", str(path), fix)
@@ -159,5 +183,4 @@ def _write(report: CalibrationReport, options: argparse.Namespace) -> None:
         Path(path): _FORMATS[Path(path).suffix](report, options.title)
         for path in options.out
     }
-    for path, text in texts.items():
-        _files.write_whole(path, text)
+    _files.write_all(texts)

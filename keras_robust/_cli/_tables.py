@@ -1,145 +1,187 @@
 """Predictions and labels in .npz, .csv and .parquet files."""
 
+import collections
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from keras_robust import _checks
 
-_ENDINGS = (".npz", ".csv", ".parquet")
 
-
-class PredictionFile(NamedTuple):
-    """Scores read from a file.
-
-    Attributes:
-        scores: Array of shape `(..., K)`.
-        classes: Names of the classes, from the columns; None from an array.
-    """
-
-    scores: np.ndarray
-    classes: list[str] | None
-
-
-def read_predictions(path: str, key: str, prefix: str) -> PredictionFile:
-    """Reads the array `key` of an .npz file, or the columns `prefix` + class."""
-    if _ending(path) == ".npz":
-        return PredictionFile(_array(path, key, "--prob-key"), None)
-    frame = _frame(path)
-    columns = [c for c in map(str, frame.columns) if c.startswith(prefix)]
-    if not columns:
-        raise _checks.invalid(
-            path,
-            "--prob-prefix",
-            "the beginning of the classes' columns",
-            f"{prefix!r}; the columns are {_listed(frame.columns)}",
-            "Name one column for each class, such as prob_0, prob_1.",
-        )
-    classes = [column.removeprefix(prefix) for column in columns]
-    if all(name.isdecimal() for name in classes):
-        classes = _in_order(path, prefix, classes)
-    columns = [prefix + name for name in classes]
-    for column in columns:
-        _check_numeric(path, frame[column], column)
-    return PredictionFile(frame[columns].to_numpy("float64"), classes)
-
-
-def read_labels(path: str, column: str, classes: list[str] | None) -> np.ndarray:
-    """Reads labels: class ids, or the names of the classes' columns."""
-    labels = read_column(path, column, "--label-column")
-    if labels.dtype.kind in "biuf":
-        return labels
-    ids = {name: index for index, name in enumerate(classes or [])}
-    unknown = sorted({str(label) for label in labels.ravel()} - set(ids))
-    if unknown:
-        known = _listed(ids) if ids else "no names, only an array"
-        raise _checks.invalid(
-            path,
-            column,
-            f"class ids, or names of the classes ({known})",
-            f"{_listed(unknown)}",
-            "Columns of probabilities are named for their classes.",
-        )
-    return np.array([ids[str(label)] for label in labels])
-
-
-def read_column(path: str, name: str, option: str) -> np.ndarray:
-    """Reads an array of an .npz file, or a column of a table."""
-    if _ending(path) == ".npz":
-        return _array(path, name, option)
-    frame = _frame(path)
-    if name not in frame.columns:
-        fix = f"Say which column with {option}."
-        received = f"{name!r}; the columns are {_listed(frame.columns)}"
-        raise _checks.invalid(path, option, "the name of a column", received, fix)
-    column = frame[name]
-    if column.isna().any():
-        row = int(np.flatnonzero(column.isna())[0])
-        fix = "Fill it, or leave the row out."
-        raise _checks.invalid(path, name, "filled", f"nothing in row {row}", fix)
-    return column.to_numpy()
-
-
-def _ending(path: str) -> str:
+def open_table(path: str) -> "Arrays | Frame":
+    """Opens a file by its ending."""
     ending = Path(path).suffix.lower()
-    if ending not in _ENDINGS:
+    if ending not in (".npz", ".csv", ".parquet"):
         fix = "The ending says how the file is read."
-        expected = "ending in " + ", ".join(_ENDINGS)
+        expected = "a file ending in .npz, .csv or .parquet"
         raise _checks.invalid("report", "FILE", expected, str(path), fix)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
-    return ending
+    return Arrays(path) if ending == ".npz" else Frame(path)
 
 
-def _array(path: str, key: str, option: str) -> np.ndarray:
-    try:
-        # No pickles: a file of predictions must not be able to run code.
-        with Path(path).open("rb") as file:
-            arrays = dict(np.load(file, allow_pickle=False))
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        fix = "Write it with numpy.savez."
-        raise _checks.invalid(
-            "report", path, "an .npz file of numbers", str(error), fix
-        ) from error
-    if key not in arrays:
+class Arrays:
+    """The arrays of an .npz file, read when they are asked for."""
+
+    classes = None
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def scores(self, key: str, prefix: str, others: set[str]) -> np.ndarray:
+        """Returns the array `key`."""
+        return self.column(key, "--prob-key")
+
+    def column(self, name: str, option: str) -> np.ndarray:
+        """Returns the array `name`."""
+        try:
+            # No pickles: a file of predictions must not be able to run code.
+            with Path(self.path).open("rb") as file:
+                arrays = np.load(file, allow_pickle=False)
+                names = list(arrays) if hasattr(arrays, "files") else None
+                if names is not None and name in names:
+                    return arrays[name]
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise _no_npz(self.path) from error
+        if names is None:
+            raise _no_npz(self.path)
+        received = f"{name!r}; the arrays are {_listed(names)}"
         fix = f"Say which array with {option}."
-        received = f"{key!r}; the arrays are {_listed(arrays)}"
-        raise _checks.invalid(path, option, "the name of an array", received, fix)
-    return arrays[key]
+        raise _checks.invalid(self.path, option, "the name of an array", received, fix)
+
+    labels = column
+
+    def text(self, name: str, option: str) -> np.ndarray:
+        """Returns the array `name` as text."""
+        return self.column(name, option).astype(str)
 
 
-def _frame(path: str) -> Any:
-    pandas = _checks.optional_module("keras-robust report", "pandas")
-    if _ending(path) == ".csv":
-        return pandas.read_csv(path)
-    _checks.optional_module("keras-robust report", "pyarrow")
-    return pandas.read_parquet(path)
+class Frame:
+    """The columns of a .csv or .parquet file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.classes: list[str] | None = None
+        try:
+            self._frame = self._read()
+        except (ValueError, OSError) as error:  # pandas's and pyarrow's are ValueErrors
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path}: this file cannot be read: {reason}") from error
+        self._names = [str(name) for name in self._frame.columns]
+
+    def scores(self, key: str, prefix: str, others: set[str]) -> np.ndarray:
+        """Returns the columns `prefix` + class, but for `others`; sets `classes`."""
+        columns = [c for c in self._names if c.startswith(prefix) and c not in others]
+        if not columns:
+            received = f"{prefix!r}; the columns are {_listed(self._names)}"
+            fix = "Name one column for each class, such as prob_0, prob_1."
+            expected = "the beginning of the classes' columns"
+            raise _checks.invalid(self.path, "--prob-prefix", expected, received, fix)
+        classes = [column.removeprefix(prefix) for column in columns]
+        if sorted(classes) == sorted(map(str, range(len(classes)))):
+            classes.sort(key=int)  # as text, 10 would come before 2
+        if len(classes) == 1 and classes != ["1"]:
+            fix = "Give a column for each class, separated by commas."
+            expected = f"{prefix}1, the probability of class 1, if it is the only one"
+            raise _checks.invalid(self.path, columns[0], expected, columns[0], fix)
+        self.classes = classes
+        parts = [self._numbers(prefix + name) for name in classes]
+        return np.stack(parts, axis=-1)
+
+    def column(self, name: str, option: str) -> np.ndarray:
+        """Returns a column of numbers."""
+        self._check(name, option)
+        return self._numbers(name)
+
+    def labels(self, name: str, option: str) -> np.ndarray:
+        """Returns a column of labels: of numbers or, if it has others, of text."""
+        self._check(name, option)
+        column = self._frame[name]
+        if column.dtype.kind not in "biuf":
+            column = column.astype(str)
+        self._check_filled(column, name)
+        return column.to_numpy()
+
+    def text(self, name: str, option: str) -> np.ndarray:
+        """Returns a column of labels as they are written in the file."""
+        self._check(name, option)
+        if Path(self.path).suffix.lower() != ".csv":
+            return self._frame[name].astype(str).to_numpy()
+        column = self._read(usecols=[name], dtype=str, keep_default_na=False)[name]
+        return column.to_numpy()
+
+    def _read(self, **options: Any) -> Any:
+        pandas = _checks.optional_module("keras-robust report", "pandas")
+        if Path(self.path).suffix.lower() == ".csv":
+            header = pandas.read_csv(self.path, header=None, nrows=1, dtype=str)
+            repeated = collections.Counter(header.iloc[0].tolist()).most_common(1)
+            if repeated[0][1] > 1:
+                raise ValueError(f"there are two columns {repeated[0][0]}.")
+            return pandas.read_csv(self.path, index_col=False, **options)
+        _checks.optional_module("keras-robust report", "pyarrow")
+        return pandas.read_parquet(self.path)
+
+    def _check(self, name: str, option: str) -> None:
+        if name not in self._names:
+            received = f"{name!r}; the columns are {_listed(self._names)}"
+            fix = f"Say which column with {option}."
+            expected = "the name of a column"
+            raise _checks.invalid(self.path, option, expected, received, fix)
+
+    def _numbers(self, name: str) -> np.ndarray:
+        column = self._frame[name]
+        if column.dtype.kind not in "biuf" or not len(column):
+            fix = "Look for text among the numbers." if len(column) else "Fill it."
+            received = f"a column of {len(column)} rows of dtype {column.dtype}"
+            expected = "a column of numbers"
+            raise _checks.invalid(self.path, name, expected, received, fix)
+        return column.to_numpy()
+
+    def _check_filled(self, column: Any, name: str) -> None:
+        if column.isna().any():
+            row = int(np.flatnonzero(column.isna())[0])
+            fix = "Fill it, or leave the row out."
+            raise _checks.invalid(
+                self.path, name, "filled", f"nothing in row {row}", fix
+            )
 
 
-def _in_order(path: str, prefix: str, classes: list[str]) -> list[str]:
-    """Returns numbered classes in the order of their numbers, which must be 0 to K - 1.
+def class_ids(
+    table: Arrays | Frame, name: str, classes: list[str] | None, ignore_class: int
+) -> np.ndarray:
+    """Returns labels as places among `classes`, the names of the columns.
 
-    Sorted as text, prob_10 would come before prob_2 and every label be wrong.
+    Numbered columns 0 to K - 1, one column, and arrays hold class ids; labels of any
+    other columns are compared with their names as they are written: 1 of columns -1 and
+    1 is the second, and True of columns True and False the first.
     """
-    ordered = sorted(classes, key=int)
-    if [int(name) for name in ordered] != list(range(len(ordered))):
-        raise _checks.invalid(
-            path,
-            prefix,
-            f"followed by the classes 0 to {len(classes) - 1}",
-            _listed(prefix + name for name in ordered),
-            "A column is missing, or there is one too many.",
-        )
-    return ordered
+    option = "--label-column"
+    numbered = classes is None or classes in (["1"], [*map(str, range(len(classes)))])
+    if numbered:
+        labels = table.labels(name, option)
+        if labels.dtype.kind in "biuf":
+            return labels
+    if classes is None:
+        fix = "Columns named for their classes can have labels of text."
+        received = f"labels of dtype {labels.dtype}"
+        raise _checks.invalid(table.path, name, "class ids", received, fix)
+    texts = table.text(name, option)
+    ids = {str(ignore_class): ignore_class}
+    ids |= {label: place for place, label in enumerate(classes)}
+    unknown = sorted(set(texts) - set(ids))
+    if unknown:
+        expected = f"names of the classes' columns, {_listed(classes)}"
+        fix = "Labels are compared with the names as they are written."
+        raise _checks.invalid(table.path, name, expected, _listed(unknown), fix)
+    return np.array([ids[text] for text in texts])
 
 
-def _check_numeric(path: str, column: Any, name: str) -> None:
-    if column.dtype.kind not in "biuf":
-        fix = "Look for text among the numbers."
-        received = f"a column of dtype {column.dtype}"
-        raise _checks.invalid(path, name, "a column of numbers", received, fix)
+def _no_npz(path: str) -> ValueError:
+    received = "something else, or an array of Python objects"
+    fix = "Write it with numpy.savez."
+    return _checks.invalid("report", path, "an .npz file of numbers", received, fix)
 
 
 def _listed(names: Any) -> str:

@@ -128,6 +128,105 @@ def test_options_reach_the_report(folder, capsys):
     assert "rate of class 1" in out
 
 
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["1", "-1"], [1, -1]),
+        (["True", "False"], [True, False]),
+        (["1.0", "0.0"], [1.0, 0.0]),
+        (["pos", "0"], ["pos", "0"]),
+        (["NA", "None"], ["NA", "None"]),
+        (["1", "2"], [1, 2]),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_labels_are_compared_with_the_names_of_columns(
+    names, labels, ending, folder, capsys
+):
+    # The first class is likelier in every row, and two rows of three are of it.
+    frame = pd.DataFrame({f"prob_{n}": [p] * 3 for n, p in zip(names, (0.8, 0.2))})
+    frame["y_true"] = [labels[0], labels[1], labels[0]]
+    frame["w"] = 1.0
+    if ending == "csv":
+        frame.to_csv("n.csv", index=False)
+    else:
+        frame.to_parquet("n.parquet")
+    code, _, err = run(f"n.{ending}", "--out", "r.json", capsys=capsys)
+    assert (code, err) == (0, "")
+    rows = json.loads(Path("r.json").read_text())["measures"]
+    assert rows[0]["value"] == pytest.approx(2 / 3)
+
+
+def test_one_column_is_the_probability_of_class_1(folder, capsys):
+    frame = pd.DataFrame({"prob_1": [0.9, 0.2, 0.7], "y_true": [1, 0, 0]})
+    frame.to_csv("one.csv", index=False)
+    for how in ([], ["--notion", "positive"]):
+        code, _, err = run("one.csv", *how, "--out", "r.json", capsys=capsys)
+        assert (code, err) == (0, "")
+        rows = json.loads(Path("r.json").read_text())["measures"]
+        assert rows[0]["value"] == pytest.approx(1 / 3 if how else 2 / 3)
+
+
+def test_the_labels_are_no_class_though_their_name_begins_as_one(folder, capsys):
+    frame = pd.read_csv("p.csv").rename(columns={"y_true": "prob_label"})
+    frame.to_csv("l.csv", index=False)
+    how = ["--label-column", "prob_label"]
+    code, _, _ = run("l.csv", *how, "--out", "r.json", capsys=capsys)
+    assert code == 0
+    assert ece_in("r.json") == pytest.approx(ECE)
+
+
+def test_columns_of_one_name_are_refused(folder, capsys):
+    (folder / "d.csv").write_text("prob_0,prob_0,y_true\n.5,.5,0\n")
+    code, _, err = run("d.csv", capsys=capsys)
+    assert code == 2
+    assert "d.csv: this file cannot be read: there are two columns prob_0." in err
+
+
+def test_float32_keeps_its_edges_in_every_format(folder, capsys):
+    prob = np.array([[0.3, 0.7]], "float32")
+    np.savez("e.npz", y_prob=prob, y_true=[1])
+    frame = pd.DataFrame(prob, columns=["prob_0", "prob_1"]).assign(y_true=1)
+    frame.to_parquet("e.parquet")
+    for name in ("e.npz", "e.parquet"):
+        code, _, _ = run(name, "--bins", "10", "--out", "r.json", capsys=capsys)
+        assert code == 0
+        counts = json.loads(Path("r.json").read_text())["bins"]["e"]["count"]
+        assert counts[7] == 1
+
+
+def test_if_one_output_cannot_be_written_none_is(folder, capsys):
+    (folder / "dir.html").mkdir()
+    before = sorted(folder.iterdir())
+    outs = ["--out", "a.json", "--out", "dir.html"]
+    code, _, err = run("p.csv", *outs, capsys=capsys)
+    assert code == 2
+    assert "dir.html" in err
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_file_that_cannot_be_read_is_named(folder, capsys):
+    for name, content in {
+        "utf16.csv": "prob_0,prob_1,y_true\n.5,.5,0\n".encode("utf-16"),
+        "empty.csv": b"",
+        "ragged.csv": b"prob_0,prob_1,y_true\n.5,.5,0\n.5,.5,0,1,2\n",
+        "empty.npz": b"",
+        "text.parquet": b"nothing",
+    }.items():
+        (folder / name).write_bytes(content)
+        code, _, err = run("p.csv", name, capsys=capsys)
+        assert code == 2
+        assert name in err
+        assert err.count("\n") == 1
+
+
+def test_only_the_arrays_that_are_needed_are_read(folder, capsys):
+    other = np.array([{"a": 1}], dtype=object)
+    np.savez("o.npz", y_prob=PROB, y_true=LABELS, other=other)
+    code, _, err = run("o.npz", "--out", "r.json", capsys=capsys)
+    assert (code, err) == (0, "")
+
+
 def spoil(frame, row, column, value):
     frame = frame.astype({column: object}) if isinstance(value, str) else frame
     frame.loc[row, column] = value
@@ -138,16 +237,16 @@ def spoil(frame, row, column, value):
     ("change", "arguments", "message"),
     [
         (None, ["missing.csv"], "missing.csv: there is no such file"),
-        (None, ["p.txt"], "must be ending in .npz, .csv, .parquet"),
+        (None, ["p.txt"], "must be a file ending in .npz, .csv or .parquet"),
         (None, ["p.csv", "--label-column", "y"], "the columns are prob_0, prob_1"),
         (None, ["p.csv", "--prob-prefix", "q_"], "the columns are prob_0, prob_1"),
         (None, ["p.npz", "--prob-key", "q"], "the arrays are y_prob, y_true"),
         (None, ["p.npz", "--prob-key", "logits"], "For logits pass --logits"),
-        (None, ["p.npz", "--prob-key", "w"], "`y_true` must be of shape"),
+        (None, ["p.npz", "--prob-key", "w"], "with an axis of classes"),
         (None, ["p.csv", "--weight-column", "v"], "Say which column with --weight"),
         (None, ["p.csv", "p.npz"], "Write NAME=FILE"),
-        (None, ["p.csv", "--bins", "0"], "`num_bins` must be at least 1"),
-        (None, ["p.csv", "--notion", "positive"], "`notion` must be 'top_label'"),
+        (None, ["p.csv", "--bins", "0"], "`--bins` must be at least 1"),
+        (None, ["p.csv", "--notion", "positive"], "`--notion` must be 'top_label'"),
         (None, ["p.csv", "--out", "r.txt"], "must be a file ending in .html"),
         (None, ["p.csv", "--out", "no/r.html"], "Create no first"),
         (None, ["p.csv", "--out", "p.csv"], "`--out` must be no input file"),
@@ -157,8 +256,21 @@ def spoil(frame, row, column, value):
         (lambda f: spoil(f, 4, "prob_3", -0.9), ["c.csv"], "must be in [0, 1]"),
         (lambda f: spoil(f, 4, "y_true", np.nan), ["c.csv"], "nothing in row 4"),
         (lambda f: spoil(f, 4, "y_true", 12), ["c.csv"], "12 in row 4"),
-        (lambda f: spoil(f, 4, "y_true", "x"), ["c.csv"], "class ids, or names"),
-        (lambda f: f.drop(columns="prob_3"), ["c.csv"], "followed by the classes 0 to"),
+        (
+            lambda f: spoil(f, 4, "y_true", "x"),
+            ["c.csv"],
+            "names of the classes' columns",
+        ),
+        (lambda f: f.drop(columns="prob_3"), ["c.csv"], "Received: 3."),
+        (lambda f: f.rename(columns={"prob_3": "prob_2 "}), ["c.csv"], "Received: 3."),
+        (lambda f: f[["prob_0", "y_true"]], ["c.csv"], "must be prob_1"),
+        (lambda f: f[:0], ["c.csv"], "a column of 0 rows"),
+        (None, ["p.csv", "--prob-prefix", ""], "names of the classes' columns"),
+        (
+            lambda f: f[["y_true"]].rename(columns={"y_true": "prob_0;prob_1;y_true"}),
+            ["c.csv"],
+            "separated by commas",
+        ),
         (lambda f: f[:50], ["c.csv", "--labels", "labels.csv"], "`y_true` must be of"),
     ],
 )
