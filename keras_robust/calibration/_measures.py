@@ -183,7 +183,7 @@ def _draw_labels(upper: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def progress(steps: Iterable, what: str) -> Any:
     """Returns the steps, with a progress bar if they take long and tqdm is there."""
     try:
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
     except ImportError:
         return steps
     return tqdm(steps, desc=what, delay=2, leave=False, disable=None)

@@ -1,5 +1,6 @@
 """What every recalibration shares: reading logits, the two methods, the report."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,13 @@ class Recalibrator:
             ignore_class=ignore_class,
             argument="logits",
         )
+        if self.from_logits and _are_distributions(predictions.logits):
+            warnings.warn(
+                f"{owner}: all rows of `logits` are in [0, 1] and sum to 1. If they "
+                f"are probabilities, use {owner}(from_logits=False).",
+                UserWarning,
+                stacklevel=3,
+            )
         log_prob, weight = _log_prob(owner, predictions), predictions.weight
         if not len(weight):
             raise _checks.invalid(
@@ -193,6 +201,11 @@ def map_rows(owner: str, logits: Any, from_logits: bool, function: Any) -> np.nd
     prob = function(_log_prob(owner, predictions))
     # A single output is the second of two classes.
     return prob[:, -1:].reshape(shape) if shape[-1] == 1 else prob.reshape(shape)
+
+
+def _are_distributions(logits: np.ndarray) -> bool:
+    off = np.abs(logits.sum(axis=-1) - 1)
+    return len(logits) > 1 and bool((logits >= 0).all() and (off < 1e-5).all())
 
 
 def _log_prob(owner: str, predictions: Predictions) -> np.ndarray:

@@ -78,7 +78,7 @@ def test_platt_scaling_takes_logits_on_any_scale(factor):
     assert many.converged_
 
 
-@pytest.mark.parametrize("factor", [20, 1e4, 1e-2])
+@pytest.mark.parametrize("factor", [1, 20, 1 / 20, 1e-2, 1e-4, 1e4])
 def test_vector_scaling_takes_logits_on_any_scale(factor):
     logits = LOGITS * factor
     scaling = VectorScaling().fit(LABELS, logits)
@@ -90,8 +90,9 @@ def test_vector_scaling_takes_logits_on_any_scale(factor):
     prob, log_prob = scaling.transform(logits), special.log_softmax(logits, -1)
     off = prob - np.eye(K)[LABELS]
     np.testing.assert_allclose(off.mean(0), 0, atol=1e-6)
-    spread = np.abs(log_prob).mean()
-    np.testing.assert_allclose((off * log_prob).mean(0) / spread, 0, atol=1e-6)
+    centred = log_prob - log_prob.mean(0)
+    moments = (off * centred).mean(0) / np.abs(centred).mean()
+    np.testing.assert_allclose(moments, 0, atol=1e-6)
 
 
 def test_vector_scaling_does_not_see_a_number_added_to_a_row():
@@ -288,3 +289,19 @@ def test_without_scikit_learn_isotonic_calibration_says_what_to_install(monkeypa
     monkeypatch.setitem(sys.modules, "sklearn.isotonic", None)
     with pytest.raises(ImportError, match=r"pip install 'keras-robust\[calibration\]'"):
         IsotonicCalibration().fit(Y, Z)
+
+
+@pytest.mark.parametrize("recalibration", [TemperatureScaling, VectorScaling])
+def test_probabilities_taken_for_logits_are_noticed(recalibration):
+    prob = special.softmax(LOGITS, -1)
+    with pytest.warns(UserWarning, match=r"\(from_logits=False\)"):
+        recalibration().fit(LABELS, prob)
+    recalibration(from_logits=False).fit(LABELS, prob)
+
+
+def test_a_temperature_is_for_the_classes_that_it_was_fitted_to():
+    scaling = TemperatureScaling().fit(LABELS, LOGITS)
+    with pytest.raises(ValueError, match="`logits` must be of the 3 classes"):
+        scaling.transform(LOGITS[:, :2])
+    with pytest.raises(ValueError, match="`logits` must be free of NaN"):
+        scaling.scale(LOGITS * np.nan)
