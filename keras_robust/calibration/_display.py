@@ -33,8 +33,8 @@ class ReliabilityDisplay:
 
     Args:
         bins: A `ReliabilityBins`.
-        min_count: Draw bins with a smaller count pale, and leave them out of the MCE.
-            Defaults to 0.
+        min_count: Draw bins with a smaller count pale and without whiskers, and leave
+            them out of the MCE. Defaults to 0.
         level: Probability of whiskers and boxes, or None to draw neither. Defaults to
             0.95.
         notion: What the bins are about, for the labels: `"top_label"` or `"positive"`.
@@ -269,18 +269,21 @@ class ReliabilityDisplay:
         ax = new_axes() if own_figure else ax
         self.ax_, self.figure_ = ax, ax.figure
         self.count_ax_ = split_off_lower_part(ax)
-        bins, level = self.bins, self.level
+        bins, level, least = self.bins, self.level, self.min_count
         self.accuracy_, self.gap_ = _draw.bars(ax, bins, self.notion)
-        self.band_ = None if level is None else _draw.band(ax, bins, level)
+        self.band_ = None if level is None else _draw.band(ax, bins, level, least)
         self.diagonal_ = _draw.diagonal(ax)
-        self.whiskers_ = None if level is None else _draw.whiskers(ax, bins, level)
+        if level is None:
+            self.whiskers_ = None
+        else:
+            self.whiskers_ = _draw.whiskers(ax, bins, level, least)
         self.text_ = _draw.text(ax, self._summary())
         self.counts_ = _draw.count_bars(self.count_ax_, bins)
         _draw.finish(ax, self.count_ax_, bins.count, self.name, self.notion)
         if legend:
             _draw.legend(ax, own_figure)
         # After the legend, which takes its colours from the first bars.
-        _draw.fade_thin_bins((self.accuracy_, self.gap_), bins, self.min_count)
+        _draw.fade_thin_bins((self.accuracy_, self.gap_), bins, least)
         return self
 
     def to_frame(self) -> Any:

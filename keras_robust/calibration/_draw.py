@@ -55,14 +55,14 @@ def fade_thin_bins(containers: Any, bins: ReliabilityBins, min_count: float) -> 
                 bar.set_alpha(0.25)
 
 
-def whiskers(ax: Any, bins: ReliabilityBins, level: float) -> Any:
+def whiskers(ax: Any, bins: ReliabilityBins, level: float, min_count: float) -> Any:
     """Draws Wilson's interval of each bin's accuracy in the middle of its bar."""
-    seen = bins.count > 0
-    middle = (bins.edges[:-1] + bins.edges[1:])[seen] / 2
+    shown = _at_least(bins, min_count)
+    middle = (bins.edges[:-1] + bins.edges[1:])[shown] / 2
     return ax.errorbar(
         middle,
-        bins.accuracy[seen],
-        interval_lengths(bins, level),
+        bins.accuracy[shown],
+        interval_lengths(bins, level, shown),
         fmt="none",
         ecolor="black",
         elinewidth=1,
@@ -71,13 +71,13 @@ def whiskers(ax: Any, bins: ReliabilityBins, level: float) -> Any:
     )
 
 
-def band(ax: Any, bins: ReliabilityBins, level: float) -> Any:
+def band(ax: Any, bins: ReliabilityBins, level: float, min_count: float) -> Any:
     """Draws where each bin's accuracy would lie if the model were calibrated."""
-    seen = bins.count > 0
-    low, high = (end[seen] for end in bins.consistency_interval(level))
-    width = np.diff(bins.edges)[seen]
+    shown = _at_least(bins, min_count)
+    low, high = (end[shown] for end in bins.consistency_interval(level))
+    width = np.diff(bins.edges)[shown]
     return ax.bar(
-        (bins.edges[:-1] + bins.edges[1:])[seen] / 2,
+        (bins.edges[:-1] + bins.edges[1:])[shown] / 2,
         high - low,
         0.5 * width,  # narrower than the bars, which stay visible beside it
         bottom=low,
@@ -94,7 +94,7 @@ def curve(ax: Any, bins: ReliabilityBins, level: float | None, order: int) -> An
     return ax.errorbar(
         bins.confidence[seen],
         bins.accuracy[seen],
-        None if level is None else interval_lengths(bins, level),
+        None if level is None else interval_lengths(bins, level, seen),
         color=COLOURS[order % len(COLOURS)],
         marker=MARKERS[order % len(MARKERS)],
         markersize=5,
@@ -104,11 +104,17 @@ def curve(ax: Any, bins: ReliabilityBins, level: float | None, order: int) -> An
     )
 
 
-def interval_lengths(bins: ReliabilityBins, level: float) -> np.ndarray:
-    """Returns how far Wilson's interval reaches below and above each accuracy."""
-    seen = bins.count > 0
-    low, high = (end[seen] for end in bins.accuracy_interval(level))
-    accuracy = bins.accuracy[seen]
+def _at_least(bins: ReliabilityBins, min_count: float) -> np.ndarray:
+    """Returns which bins are neither empty nor pale."""
+    return (bins.count > 0) & (bins.count >= min_count)
+
+
+def interval_lengths(
+    bins: ReliabilityBins, level: float, shown: np.ndarray
+) -> np.ndarray:
+    """Returns how far Wilson's interval reaches below and above accuracies."""
+    low, high = (end[shown] for end in bins.accuracy_interval(level))
+    accuracy = bins.accuracy[shown]
     return np.maximum([accuracy - low, high - accuracy], 0)
 
 

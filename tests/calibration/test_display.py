@@ -237,6 +237,8 @@ def test_thin_bins_are_pale_and_out_of_the_mce():
     assert [bar.get_alpha() == 0.25 for bar in display.accuracy_] == thin.tolist()
     assert [bar.get_alpha() == 0.25 for bar in display.gap_] == thin.tolist()
     assert f"MCE {bins.mce(10):.3f}" in display.text_.get_text()
+    (lines,) = display.whiskers_.lines[2]
+    assert len(lines.get_segments()) == len(display.band_) == (~thin).sum()
 
 
 @pytest.mark.parametrize(
