@@ -84,6 +84,10 @@ class CalibrationReport:
         kind, null = self._results[model][measure]
         return kind.is_error, null
 
+    def num_bins(self, measure: str) -> list[int | None]:
+        """How many bins each model has in a measure; None for measures without."""
+        return [results[measure][0].num_bins for results in self._results.values()]
+
     def titles(self) -> dict[str, str]:
         """What each measure is called where people read it."""
         first = self._results[self.models[0]]

@@ -20,7 +20,7 @@ p { max-width: 46rem; } .facts { color: #555; margin-top: .25rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; white-space: nowrap;
   border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
+tr:first-child th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 2px solid #666; vertical-align: bottom; }
 .null { color: #555; font-size: .85em; text-align: left; font-weight: 400; }
 th[colspan] { text-align: center; border-bottom: 0; }
@@ -88,9 +88,13 @@ def measures_table(report: Any) -> str:
     for name, title in report.titles().items():
         entries = (report.entry(model, name) for model in report.models)
         cells = "".join(_cells(*entry) for entry in entries)
-        body += f"<tr><td>{escape(title)}</td>{cells}</tr>\n"
+        # Bins of equal mass may be fewer in one model than in another.
+        numbers = sorted({n for n in report.num_bins(name) if n is not None})
+        bins = " to ".join(map(str, numbers))
+        body += f"<tr><td>{escape(title)}</td><td>{bins}</td>{cells}</tr>\n"
+    first = '<th rowspan="2">measure</th><th rowspan="2">bins</th>'
     return (
-        f'<table><thead><tr><th rowspan="2">measure</th>{heads}</tr>'
+        f"<table><thead><tr>{first}{heads}</tr>"
         f"<tr>{under}</tr></thead>\n"
         f"<tbody>{body}</tbody></table>"
     )

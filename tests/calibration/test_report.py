@@ -287,6 +287,8 @@ def test_the_page_is_one_whole_file_with_its_figure(tmp_path):
     assert "Mine & yours" in page.text
     assert f"{report['b & c', 'ece'].value:.4f}" in page.text
     assert len(page.text.split("if calibrated")) > 2
+    for title, bins in (("smooth ECE", ""), ("ECE, bins of equal mass", "15")):
+        assert f"<td>{title}</td><td>{bins}</td>" in text
     # Nothing from elsewhere.
     links = [
         v for _, attrs in page.seen for k, v in attrs.items() if k in ("src", "href")
