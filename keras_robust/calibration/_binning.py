@@ -107,7 +107,7 @@ def _equal_width(events: Events, num_bins: int) -> np.ndarray:
 
 
 def _equal_mass(events: Events, num_bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns each row's bin, and the edges: each bin's smallest confidence."""
+    """Returns each row's bin, and the edges, midway between neighbouring bins."""
     values, group = np.unique(events.confidence, return_inverse=True)
     if not len(values):
         return np.zeros(0, "int64"), np.array([0.0, 1.0])
@@ -116,4 +116,6 @@ def _equal_mass(events: Events, num_bins: int) -> tuple[np.ndarray, np.ndarray]:
     # Multiplied before it is divided: whole counts then give exact whole quotients.
     place = np.floor(middle * num_bins / mass.sum()).astype("int64")
     _, first, place = np.unique(place, return_index=True, return_inverse=True)
-    return place[group], np.concatenate([[0.0], values[first[1:]], [1.0]])
+    # Not each bin's smallest confidence: a bin of ones only would have no width.
+    between = (values[first[1:] - 1] + values[first[1:]]) / 2
+    return place[group], np.concatenate([[0.0], between, [1.0]])

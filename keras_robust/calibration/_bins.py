@@ -155,7 +155,7 @@ class ReliabilityBins:
         An observed accuracy scatters round the true one, so each squared gap is too
         large by acc_b (1 - acc_b) / (n_b - 1) on average; that is taken off. The root
         of what is left is returned, or 0 if that is negative. A bin of one row tells
-        nothing and adds nothing.
+        nothing and adds nothing. For hard labels: soft ones scatter less.
 
         Returns:
             The error, in [0, 1].

@@ -16,6 +16,9 @@ from keras_robust.calibration._options import checked_level, checked_notion
 class ReliabilityComparison:
     """Reliability diagram of several models, or of one before and after calibration.
 
+    Make one with `from_predictions`, or from tables that are there already: those of
+    streamed metrics (`metric.bin_statistics()`) or of displays (`display.bins`).
+
     How to read it: a point is a bin; it lies at its mean confidence and its accuracy,
     with Wilson's interval as a whisker. Points below the diagonal are over-confident,
     above it under-confident. The legend gives each ECE and, beside it, what it would be

@@ -81,7 +81,8 @@ def test_equal_mass_bins_are_the_sorted_rows_cut_into_equal_parts(num_bins):
     np.testing.assert_allclose(bins.confidence, top.mean(-1))
     assert bins.edges[0] == 0
     assert bins.edges[-1] == 1
-    np.testing.assert_array_equal(bins.edges[1:-1], top[1:, 0])
+    between = (top[:-1, -1] + top[1:, 0]) / 2
+    np.testing.assert_array_equal(bins.edges[1:-1], between)
     order = np.argsort(prob.max(-1))
     correct = (prob.argmax(-1) == labels)[order].reshape(num_bins, 12)
     np.testing.assert_allclose(bins.accuracy, correct.mean(-1))
@@ -103,7 +104,7 @@ def test_equal_mass_keeps_ties_together():
             notion="positive",
         )
         assert bins.count.tolist() == [6, 2]
-        assert bins.edges.tolist() == [0, 0.9, 1]
+        assert bins.edges.tolist() == [0, 0.7, 1]
         assert bins.accuracy.tolist() == [0.5, 0.5]
     weighted = bin_predictions(
         [1, 0],
@@ -116,6 +117,18 @@ def test_equal_mass_keeps_ties_together():
     assert weighted.count.tolist() == [6, 2]
     empty = bin_predictions([-100], [[0.5]], binning="equal_mass")
     assert (empty.num_bins, empty.total, empty.ece()) == (1, 0, 0)
+
+
+def test_a_bin_of_ones_has_a_width():
+    bins = bin_predictions(
+        [1, 1, 0, 1],
+        [[1.0], [1.0], [0.5], [0.5]],
+        num_bins=2,
+        binning="equal_mass",
+        notion="positive",
+    )
+    assert bins.edges.tolist() == [0, 0.75, 1]
+    assert bins.count.tolist() == [2, 2]
 
 
 def test_a_group_of_ties_is_where_its_middle_is():
