@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_robust import _checks
 from keras_robust._numerics import probability_slack
+from keras_robust.calibration._arrays import numeric
 from keras_robust.calibration._binning import bin_events
 from keras_robust.calibration._bins import ReliabilityBins
 from keras_robust.calibration._classwise import check_tables
@@ -16,7 +17,7 @@ from keras_robust.calibration._options import (
     checked_norm,
     checked_num_bins,
 )
-from keras_robust.calibration._predictions import numeric, spread_weights
+from keras_robust.calibration._predictions import spread_weights
 
 
 def bin_multilabel(

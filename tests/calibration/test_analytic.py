@@ -244,3 +244,13 @@ def test_on_a_trained_model_theory_gets_most_of_the_way_without_a_label():
     # It is far better than the noisy posterior, if that is what one has.
     posterior = analytic_calibrator(loss).transform(logits[rest])
     assert errors(true, mended)[0] < 0.7 * errors(true, posterior)[0]
+
+
+def test_a_matrix_near_to_singular_warns_where_its_noise_cannot_be_undone():
+    # Each class given as the next one almost every other time: condition number 500.
+    matrix = 0.501 * np.eye(4) + 0.499 * np.roll(np.eye(4), 1, axis=1)
+    calibrator = analytic_calibrator(GCE(q=0.0), matrix, from_logits=False)
+    prob = np.random.default_rng(0).dirichlet(np.ones(4), 200)
+    with pytest.warns(UserWarning, match="short of their likeliest"):
+        clean = calibrator.transform(prob)
+    np.testing.assert_allclose(clean.sum(-1), 1)

@@ -114,3 +114,12 @@ def test_equal_mass_with_ties():
     )
     # Gaps 0 over 6 rows and .4 over 2.
     assert bins.ece() == pytest.approx(0.1)
+
+
+def test_twenty_million_rows():
+    # .9 and right, all of them: the ECE is .1. torchmetrics adds up ones in float32,
+    # whose sums stop at 2^24, and then divides by another count.
+    rows = 20_000_000
+    p, y = np.full(rows, 0.9, "float32"), np.ones(rows, "int64")
+    assert ours(y[:1], p[:1]) == pytest.approx(0.1)
+    assert by_torchmetrics(y, p) == pytest.approx(0.0, abs=1e-3)
