@@ -239,6 +239,18 @@ def test_draws_as_large_as_the_value_count_for_it():
     assert null.p_value == pytest.approx(at_least, rel=0.2)
 
 
+def test_one_calibrated_model_in_twenty_is_outside():
+    # Of 1..1000: an error is outside above 950, a level below 25 and above 975.
+    draws = np.arange(1.0, 1001)
+    error = NullValue.from_draws(951, draws)
+    assert (error.lower, error.upper, error.outside) == (50, 950, True)
+    assert not NullValue.from_draws(1, draws).outside
+    level = NullValue.from_draws(24, draws, two_sided=True)
+    assert (level.lower, level.upper, level.outside) == (25, 975, True)
+    assert not NullValue.from_draws(951, draws, two_sided=True).outside
+    assert level.p_value == pytest.approx(2 * 25 / 1001)
+
+
 def test_infinite_values_are_compared_too():
     null = NullValue.from_draws(np.inf, np.array([np.inf, 1.0, 2.0]))
     assert (null.mean, null.p_value) == (np.inf, 0.5)
