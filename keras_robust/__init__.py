@@ -1,7 +1,7 @@
 """Losses, metrics and calibration for Keras 3 models trained on noisy labels."""
 
-from keras_robust import calibration, losses, metrics, noise
-from keras_robust.losses import GCE, SGCE, GammaCE
+from keras_robust import calibration, callbacks, losses, metrics, noise
+from keras_robust.losses import GCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.metrics import ExpectedCalibrationError, MaximumCalibrationError
 
 __version__ = "0.1.0"
@@ -10,9 +10,11 @@ __all__ = [
     "GCE",
     "SGCE",
     "ExpectedCalibrationError",
+    "ForwardCorrection",
     "GammaCE",
     "MaximumCalibrationError",
     "calibration",
+    "callbacks",
     "losses",
     "metrics",
     "noise",

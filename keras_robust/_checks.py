@@ -107,14 +107,15 @@ def ignored_class(owner: str, value: Any) -> int | None:
     return label
 
 
-def optional_module(owner: str, name: str) -> Any:
-    """Imports a module that only the `calibration` extra brings, or says so."""
+def optional_module(owner: str, name: str, *, extra: str = "calibration") -> Any:
+    """Imports a module that only an extra of the package brings, or says so."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = {"sklearn": "scikit-learn"}.get(name.split(".")[0], name)
+        package = name.split(".")[0]
+        package = {"sklearn": "scikit-learn"}.get(package, package).replace("_", "-")
         raise ImportError(
-            f"{owner} needs {package}: pip install 'keras-robust[calibration]'."
+            f"{owner} needs {package}: pip install 'keras-robust[{extra}]'."
         ) from error
 
 

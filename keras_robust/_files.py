@@ -1,7 +1,8 @@
 """Files that are written whole or not at all."""
 
 import os
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +29,13 @@ def write_all(texts: Mapping[Any, str]) -> None:
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
+
+
+def save_whole(path: Path, save: Callable[[Path], Any]) -> None:
+    """Saves a file under another name first; other processes may save it as well."""
+    part = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
+    try:
+        save(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

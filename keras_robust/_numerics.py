@@ -39,6 +39,39 @@ def log_of_two_classes(z: Any) -> Any:
     return -ops.stack([log_add_constant(z, 0.0), log_add_constant(-z, 0.0)], axis=-1)
 
 
+def log_mixture(log_p: Any, column: Any, log_column: Any, *, sums_to_1: bool) -> Any:
+    """Returns log(sum_i p_i T_i) over the last axis, right in value and derivative.
+
+    As a log-sum-exp, the derivative by the logit of the likeliest class i is p_i less
+    its share of the sum: both close to 1 and, for a sure prediction, without a correct
+    digit. Relative to T_i, if p sums to 1, the logarithm is that of
+    1 + sum_j p_j (T_j / T_i - 1), in which p_i does not occur.
+    """
+    far = _log_sum_exp(log_p + log_column)
+    if not sums_to_1:
+        return far
+    top = ops.expand_dims(ops.argmax(log_p, axis=-1), -1)
+    likeliest = ops.equal(ops.arange(log_p.shape[-1], dtype=top.dtype), top)
+    here = ops.sum(ops.where(likeliest, column, ops.zeros_like(column)), axis=-1)
+    useful = here > 1e-30  # or the quotient might overflow
+    here = ops.where(useful, here, ops.ones_like(here))
+    change = column / ops.expand_dims(here, -1) - 1.0
+    others = ops.where(likeliest, ops.zeros_like(log_p), ops.exp(log_p))
+    rise = ops.sum(others * change, axis=-1)
+    near = ops.logical_and(useful, ops.abs(rise) < 0.5)
+    close = ops.log(here) + ops.log1p(ops.where(near, rise, ops.zeros_like(rise)))
+    return ops.where(near, close, far)
+
+
+def _log_sum_exp(terms: Any) -> Any:
+    # Keras's own is NaN on PyTorch where all terms are -inf, a label ruled out; and its
+    # `max` raises for a batch of no rows on PyTorch and TensorFlow, `argmax` does not.
+    top = ops.expand_dims(ops.argmax(terms, axis=-1), -1)
+    top = ops.stop_gradient(ops.take_along_axis(terms, top, axis=-1))
+    top = ops.where(top == float("-inf"), ops.zeros_like(top), top)
+    return ops.squeeze(top, axis=-1) + ops.log(ops.sum(ops.exp(terms - top), axis=-1))
+
+
 def log_of_probability(p: Any) -> Any:
     """Returns log(p), finite in value and gradient at p = 0 and at p = 1.
 

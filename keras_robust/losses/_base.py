@@ -15,8 +15,12 @@ class RobustLoss(keras.losses.Loss):
     A subclass implements `label_cost(log_p)`, elementwise, and extends `get_config`.
     Everything is computed in float32, or in float64 if that is the loss's `dtype`.
     Its theory is in NumPy: `_minimizer`, `_posterior`, and `check_invertible` if there
-    are settings in which the second does not exist.
+    are settings in which the second does not exist; `_pull`, with which
+    `ForwardCorrection` finds its own minimiser.
     """
+
+    # Whether the cost of a hard label takes in the probabilities of other labels.
+    weighs_all_labels = False
 
     def __init__(
         self,
@@ -87,6 +91,10 @@ class RobustLoss(keras.losses.Loss):
         raise NotImplementedError
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _pull(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+        # By how much the expected loss falls as each entry of `prob` grows.
         raise NotImplementedError
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

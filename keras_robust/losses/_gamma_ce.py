@@ -136,6 +136,10 @@ class GammaCE(RobustLoss):
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
         return gated_posterior(np.exp(log_prob), self.gamma, self.b)
 
+    def _pull(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+        ungated = 1.0 / (self.gamma + (1.0 - self.gamma) * prob)
+        return posterior * np.maximum(self.b / prob, ungated)
+
     def label_cost(self, log_p: Any) -> Any:
         """Returns the cost of a label, gated or not."""
         if self.stop_gradient:

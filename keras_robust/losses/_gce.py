@@ -163,6 +163,9 @@ class GCE(RobustLoss):
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
         return box_cox_posterior(log_prob, self.q)
 
+    def _pull(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+        return posterior * prob ** (self.q - 1.0)
+
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
         return {"q": self.q, **super().get_config()}

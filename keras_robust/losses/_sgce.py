@@ -109,6 +109,7 @@ class SGCE(RobustLoss):
         self.smoothing = _checks.fraction(
             "SGCE", "smoothing", smoothing, fix=fix, include_one=False
         )
+        self.weighs_all_labels = self.smoothing > 0.0
 
     def label_cost(self, log_p: Any) -> Any:
         """Returns (1 - p^q) / q."""
@@ -128,9 +129,14 @@ class SGCE(RobustLoss):
         check_q_invertible("SGCE", self.q)
 
     def _minimizer(self, posterior: np.ndarray) -> np.ndarray:
+        return box_cox_minimizer(self._smoothed(posterior), self.q)
+
+    def _smoothed(self, posterior: np.ndarray) -> np.ndarray:
         spread = self.smoothing / (posterior.shape[-1] - 1)
-        smoothed = spread + (1.0 - self.smoothing - spread) * posterior
-        return box_cox_minimizer(smoothed, self.q)
+        return spread + (1.0 - self.smoothing - spread) * posterior
+
+    def _pull(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+        return self._smoothed(posterior) * prob ** (self.q - 1.0)
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
         num_classes = log_prob.shape[-1]

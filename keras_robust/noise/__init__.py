@@ -1,5 +1,6 @@
 """Label noise as transition matrices and as annotators' errors."""
 
+from keras_robust.noise._estimate import estimate_matrix, estimate_rate
 from keras_robust.noise._flip import flip_labels
 from keras_robust.noise._matrices import (
     gamma_from_noise_rate,
@@ -12,6 +13,8 @@ from keras_robust.noise._spans import corrupt_spans
 __all__ = [
     "NoisyLabels",
     "corrupt_spans",
+    "estimate_matrix",
+    "estimate_rate",
     "flip_labels",
     "gamma_from_noise_rate",
     "pair_matrix",

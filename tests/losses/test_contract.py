@@ -1,7 +1,8 @@
 """What every loss promises, whatever its formula.
 
 Runs over `losses.__all__` with each loss's defaults, so a new loss is held to all of it
-by existing; EXTRA adds settings with a path of their own.
+by existing; EXTRA adds settings with a path of their own. ForwardCorrection, whose
+matrix says how many classes there are, is in it with one that fits what comes.
 """
 
 import copy
@@ -14,7 +15,31 @@ from backend import jit_modes, to_numpy, value_and_grad, with_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_robust import losses, metrics
+from keras_robust import ForwardCorrection, losses, metrics
+from keras_robust.noise import symmetric_matrix
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class FittingCorrection(ForwardCorrection):
+    """Forward correction with a matrix for as many classes as the predictions have."""
+
+    def __init__(self, base=None, uneven=False, **kwargs):
+        super().__init__(np.eye(2), base, **kwargs)
+        self.uneven = uneven
+
+    def _cost_of_labels(self, log_p, labels, soft):
+        k = log_p.shape[-1]
+        self.matrix = symmetric_matrix(k, 0.1)
+        if self.uneven:  # with zeros
+            self.matrix = np.diag(np.linspace(0.9, 0.8, k))
+            self.matrix += np.diag(1 - np.diag(self.matrix))[:, np.roll(range(k), 1)]
+        return super()._cost_of_labels(log_p, labels, soft)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["matrix"]
+        return {**config, "uneven": self.uneven}
+
 
 EXTRA = {
     "GCE": [{"q": 0.0}, {"q": 1.0}],
@@ -25,16 +50,28 @@ EXTRA = {
         {"b": 0.3},
         {"b": 0.3, "stop_gradient": True},
     ],
+    "FittingCorrection": [
+        {"uneven": True},
+        {"uneven": True, "base": losses.GCE(q=0.7)},
+        {"base": losses.SGCE(q=0.6, smoothing=0.2)},
+        {"base": losses.GammaCE(gamma=0.1, b=0.3)},
+    ],
 }
-CASES = [
-    pytest.param(getattr(losses, name), kwargs, id=f"{name}-{kwargs}")
-    for name in losses.__all__
-    for kwargs in [{}, *EXTRA.get(name, [])]
-]
-every_loss = pytest.mark.parametrize(("cls", "kwargs"), CASES)
-every_class = pytest.mark.parametrize(
-    "cls", [getattr(losses, n) for n in losses.__all__]
-)
+PLAIN = [getattr(losses, n) for n in losses.__all__ if n != "ForwardCorrection"]
+CLASSES = [*PLAIN, FittingCorrection]
+
+
+def cases(classes):
+    return [
+        pytest.param(cls, kwargs, id=f"{cls.__name__}-{i}-{list(kwargs)}")
+        for cls in classes
+        for i, kwargs in enumerate([{}, *EXTRA.get(cls.__name__, [])])
+    ]
+
+
+every_loss = pytest.mark.parametrize(("cls", "kwargs"), cases(CLASSES))
+every_plain_loss = pytest.mark.parametrize(("cls", "kwargs"), cases(PLAIN))
+every_class = pytest.mark.parametrize("cls", CLASSES)
 
 K = 5
 RNG = np.random.default_rng(3)
@@ -401,7 +438,7 @@ def test_probabilities_of_exactly_0_and_1_are_finite(cls, kwargs, label):
     assert value > 0.01 or label == 0
 
 
-@every_loss
+@every_plain_loss
 def test_an_impossible_class_is_a_logit_of_minus_infinity(cls, kwargs):
     z = LOGITS.copy()
     z[:, 0] = -np.inf
@@ -538,7 +575,7 @@ def bad_arguments(bad_values):
         ("cls", "argument", "value"),
         [
             (cls, argument, value)
-            for cls in (getattr(losses, name) for name in losses.__all__)
+            for cls in CLASSES
             for argument, values in bad_values.items()
             if argument in cls().get_config()
             for value in values
@@ -635,7 +672,7 @@ def test_a_configuration_gives_back_the_same_value(cls, kwargs):
         assert other.get_config() == loss.get_config()
 
 
-@every_loss
+@every_plain_loss
 def test_a_configuration_holds_every_argument_in_plain_python(cls, kwargs):
     import inspect
 
@@ -651,7 +688,7 @@ def test_a_configuration_holds_every_argument_in_plain_python(cls, kwargs):
             assert defaults[name] == parameter.default
 
 
-@every_class
+@pytest.mark.parametrize("cls", [*PLAIN, ForwardCorrection])
 def test_losses_are_registered_under_the_package(cls):
     name = f"keras_robust>{cls.__name__}"
     assert keras.saving.get_registered_name(cls) == name

@@ -1,0 +1,215 @@
+"""GammaCE whose gamma is set by the noise that the model sees."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_robust import _checks, _files
+from keras_robust.callbacks._compiled_loss import set_parameter
+from keras_robust.callbacks._held_out import held_out
+from keras_robust.losses import GammaCE
+from keras_robust.noise import estimate_rate, gamma_from_noise_rate
+
+_OWNER = "NoiseAwareGamma"
+
+
+class NoiseAwareGamma(keras.callbacks.Callback):
+    """Sets the gamma of `GammaCE` by the noise that the model itself finds.
+
+    Use it where labels are wrong at an unknown rate, evenly over the classes: it warms
+    up with cross entropy, estimates the rate from predictions on held-out rows, whose
+    labels are as noisy as the others', and goes on with the gamma at which `GammaCE`
+    undoes that noise. No clean labels, nothing to tune. If the rate is known, give
+    `GammaCE` its gamma instead. Where noise is uneven, one rate does not describe it.
+
+    At the beginning of epoch `warmup_epochs`, counted from 0,
+
+        gamma = r / ((K - 1) * (1 - r)),   r = noise.estimate_rate(labels, predictions)
+
+    for K classes; before, gamma is 0. The estimate needs a model that has learnt
+    something and does not know its labels by heart: one epoch for a pretrained model,
+    some more from scratch. With `re_estimate`, r is estimated anew at the beginning of
+    each later epoch, from the label posteriors that the model's predictions stand for
+    (the method `posterior` of the loss).
+
+    Each change of gamma traces the compiled step anew, as `LossSchedule` says.
+
+    A model that is saved has the current gamma in its loss: loaded after the warm-up,
+    it goes on training without this callback. A run that is resumed in another process
+    with a newly compiled loss (as with `BackupAndRestore`) needs `state_file`, in which
+    the estimates are kept; it goes on as if it had not been interrupted.
+
+    Args:
+        data: `(x, y)` or `(x, y, sample_weight)` arrays, or a dataset that yields such
+            batches: rows that the model is *not* trained on, with given labels,
+            integer classes or one-hot. Positions with the loss's `ignore_class` or with
+            weight 0 are left out; other weights do not matter.
+        warmup_epochs: Number of epochs of cross entropy, at least 1. Defaults to 1.
+        re_estimate: Whether to estimate anew before each later epoch. Defaults to
+            False.
+        method: Method of `noise.estimate_rate`. Defaults to `"agreement"`.
+        batch_size: Rows that are predicted at a time, with arrays. Defaults to 32.
+        state_file: Path of a JSON file that keeps the estimates, or None. Written at
+            each estimate, read by a run that begins after the warm-up. Defaults to
+            None.
+
+    Attributes:
+        rate_: The last estimate of the noise rate, or None before the first. Logged as
+            `"noise_rate"`, NaN during the warm-up.
+        gamma_: The gamma of that rate, or None. The loss's gamma, which is 0 during the
+            warm-up, is logged as `"gamma"`.
+
+    Raises:
+        ValueError: If `warmup_epochs` or `batch_size` is below 1 or the folder of
+            `state_file` is not there; when training begins, if the model is not
+            compiled with one `GammaCE`; at the estimate, if the model knows no more
+            than chance, or if a run begins after the warm-up and no estimate is known.
+        TypeError: If an argument is of the wrong type.
+
+    Examples:
+        >>> import keras, numpy as np
+        >>> from keras_robust import GammaCE
+        >>> from keras_robust.callbacks import NoiseAwareGamma
+        >>> from keras_robust.noise import flip_labels, symmetric_matrix
+        >>> true = np.random.default_rng(0).integers(0, 4, 9000)
+        >>> given = flip_labels(true, symmetric_matrix(4, 0.4), seed=0).labels
+        >>> x = np.eye(4, dtype="float32")[true]
+        >>> model = keras.Sequential([keras.layers.Dense(4)])
+        >>> model.compile(keras.optimizers.Adam(0.1), GammaCE(from_logits=True))
+        >>> aware = NoiseAwareGamma((x[1000:], given[1000:]), batch_size=500)
+        >>> history = model.fit(
+        ...     x[:1000], given[:1000], epochs=2, verbose=0, callbacks=[aware]
+        ... )
+        >>> round(aware.rate_, 1), model.loss.gamma == aware.gamma_
+        (0.4, True)
+
+    Reference:
+        See `GammaCE` and `noise.estimate_rate`.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        warmup_epochs: int = 1,
+        re_estimate: bool = False,
+        method: str = "agreement",
+        batch_size: int = 32,
+        state_file: Any = None,
+    ) -> None:
+        super().__init__()
+        fix = "Cross entropy has to come first, for the noise to be seen."
+        self.warmup_epochs = _checks.integer(
+            _OWNER, "warmup_epochs", warmup_epochs, minimum=1, fix=fix
+        )
+        fix = "Pass how many rows to predict at a time, such as 32."
+        self.batch_size = _checks.integer(
+            _OWNER, "batch_size", batch_size, minimum=1, fix=fix
+        )
+        self.re_estimate = _checks.flag(_OWNER, "re_estimate", re_estimate)
+        self.data, self.method = data, method
+        self.state_file = _checked_file(state_file)
+        self.rate_: float | None = None
+        self.gamma_: float | None = None
+        # By the epoch before which they were made.
+        self._estimates: dict[int, tuple[float, float]] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Checks that the model is compiled with one `GammaCE`."""
+        if not isinstance(self.model.loss, GammaCE):
+            raise _checks.invalid(
+                _OWNER,
+                "model",
+                "compiled with one instance of GammaCE",
+                f"loss={self.model.loss!r}",
+                "For several outputs, estimate the rate and use LossSchedule.",
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Sets gamma for this epoch, from a new estimate where one is due."""
+        self._recall(epoch)
+        self._set_gamma()
+        due = epoch > self.warmup_epochs and self.re_estimate
+        if due or epoch == self.warmup_epochs:
+            self._estimates[epoch] = self._estimate()
+            self._set_gamma()
+            if self.state_file is not None:
+                _files.write_whole(self.state_file, _to_json(self._estimates))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Logs gamma and the noise rate of this epoch."""
+        if logs is not None:
+            logs["gamma"] = self.model.loss.gamma
+            logs["noise_rate"] = float("nan") if self.rate_ is None else self.rate_
+
+    def _recall(self, epoch: int) -> None:
+        """Keeps the estimates with which the model has been trained before `epoch`."""
+        resumed = epoch > self.warmup_epochs and not self._estimates
+        if resumed and self.state_file is not None and self.state_file.is_file():
+            self._estimates = _from_json(self.state_file.read_text(encoding="utf-8"))
+        self._estimates = {e: v for e, v in self._estimates.items() if e < epoch}
+        if epoch > self.warmup_epochs and not self._estimates:
+            raise _checks.invalid(
+                _OWNER,
+                "state_file",
+                "a file with the estimate, for a run that begins after the warm-up",
+                f"state_file={self.state_file}, epoch {epoch}",
+                "Pass the one of the run before; or, with a model loaded with its "
+                "loss, which has the gamma, leave this callback out.",
+            )
+
+    def _set_gamma(self) -> None:
+        if self._estimates:
+            self.rate_, self.gamma_ = self._estimates[max(self._estimates)]
+        else:
+            self.rate_ = self.gamma_ = None
+        set_parameter(self.model, self.model.loss, "gamma", self.gamma_ or 0.0)
+
+    def _estimate(self) -> tuple[float, float]:
+        model, loss = self.model, self.model.loss
+        labels, scores = held_out(
+            *(_OWNER, model, self.data),
+            batch_size=self.batch_size,
+            axis=loss.axis,
+            ignore_class=loss.ignore_class,
+        )
+        posterior = loss.posterior(
+            _of_two_classes(scores, loss.from_logits), from_logits=loss.from_logits
+        )
+        rate = estimate_rate(labels, posterior, method=self.method, ignore_class=None)
+        return rate, gamma_from_noise_rate(rate, posterior.shape[-1])
+
+
+def _of_two_classes(scores: np.ndarray, from_logits: bool) -> np.ndarray:
+    if scores.shape[-1] > 1:
+        return scores
+    other = np.zeros_like(scores) if from_logits else 1 - scores
+    return np.concatenate([other, scores], axis=-1)
+
+
+def _checked_file(state_file: Any) -> Path | None:
+    path = None if state_file is None else Path(state_file)
+    if path is not None and not path.parent.is_dir():
+        raise _checks.invalid(
+            _OWNER,
+            "state_file",
+            "a file in a folder that is there",
+            f"state_file={state_file!r}",
+            "Make the folder first.",
+        )
+    return path
+
+
+def _to_json(estimates: dict[int, tuple[float, float]]) -> str:
+    rows = [
+        {"epoch": epoch, "rate": rate, "gamma": gamma}
+        for epoch, (rate, gamma) in estimates.items()
+    ]
+    return json.dumps(rows, indent=1)
+
+
+def _from_json(text: str) -> dict[int, tuple[float, float]]:
+    return {row["epoch"]: (row["rate"], row["gamma"]) for row in json.loads(text)}

@@ -1,0 +1,210 @@
+"""Forward correction: any loss, on the labels that the noise would make of p."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_robust import _checks, _mixtures, _numerics, _simplex
+from keras_robust.losses._base import RobustLoss
+from keras_robust.losses._gce import GCE
+
+
+@keras.saving.register_keras_serializable(package="keras_robust")
+class ForwardCorrection(RobustLoss):
+    """Forward correction: a loss that compares noisy labels with noisy predictions.
+
+    Use it when the transition matrix of the noise is roughly known
+    (`noise.estimate_matrix`) and *uneven*: cats labelled as dogs, entities missed. With
+    cross entropy as `base`, its minimiser is the *clean* label posterior: calibrated on
+    clean labels though it saw noisy ones. For noise that is even over the classes,
+    `GammaCE` does the same with one number. A wrong matrix makes the model wrong in the
+    other direction: classes that it mixes cannot be learnt apart. A model that has come
+    to memorise its labels is no such minimiser, so stop early.
+
+    The loss of a position is
+
+        base(y, matrixᵀ p),    (matrixᵀ p)_j = sum_i p_i * matrix[i, j]
+
+    where `p` is what `y_pred` says of the true classes, and `matrixᵀ p` is therefore
+    what it says of the given labels. It is computed from `log p`, so it stays finite
+    where `p` of all classes that may be given label `y` rounds to 0. The minimiser for
+    a label posterior π (the method `minimizer`) is the solution p of
+    `matrixᵀ p = base.minimizer(π)` where that is a distribution, otherwise the p with
+    the least expected loss. Backwards, `posterior(p)` is `base.posterior(matrixᵀ p)`,
+    the posterior of the *given* labels.
+
+    Limits: with the identity as `matrix` it is `base`. With `symmetric_matrix(K, r)`
+    and cross entropy it is `GammaCE` with `gamma = r / ((K - 1) * (1 - r))`, up to a
+    factor and a constant. Soft targets cost memory of K times their size, as does
+    `base=SGCE(...)`.
+
+    Args:
+        matrix: Transition matrix of shape `(K, K)`, T[i, j] = P(given j | true i), rows
+            summing to 1. It may hold zeros, but no column of zeros: no label could ever
+            be of that class.
+        base: A `GCE`, `SGCE` or `GammaCE`. Only its formula matters: how labels and
+            predictions are read is told by the arguments below. Defaults to None,
+            which is cross entropy, `GCE(q=0)`.
+        from_logits: Whether `y_pred` holds logits. See `GCE`. Defaults to False.
+        ignore_class: Label of ignored positions, or None. See `GCE`. Defaults to -100.
+        axis: Axis of the classes in `y_pred`. Defaults to -1.
+        reduction: As in `keras.losses.Loss`. See `GCE`.
+        name: Name of the loss. Defaults to `"forward_correction"`.
+        dtype: Dtype, or dtype policy, of the result. See `GCE`.
+
+    Call arguments:
+        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+          targets of the shape of `y_pred`.
+        - y_pred: Logits or probabilities of shape `(..., K)` along `axis`; `K = 1`
+          means a single sigmoid output, and a matrix of two classes.
+        - sample_weight: Optional: a scalar, one weight per position, or one per
+          sample.
+
+    Returns:
+        A scalar of the loss's dtype, or a tensor of shape `(...)` for
+        `reduction="none"`; NaN for broken labels or probabilities, as in `GCE`.
+
+    Raises:
+        ValueError: If `matrix` is no transition matrix or has a column of zeros, or
+            shapes do not fit.
+        TypeError: If an argument is of the wrong type.
+
+    Examples:
+        >>> from keras_robust import ForwardCorrection
+        >>> matrix = [[1.0, 0.0], [0.3, 0.7]]  # class 1 is missed in 3 of 10 cases
+        >>> loss = ForwardCorrection(matrix=matrix, from_logits=True)
+        >>> round(float(loss([0, 1], [[0.0, 2.0], [0.0, 2.0]])), 4)
+        0.7211
+
+        What it makes a model believe of labels of which half say class 1:
+
+        >>> loss.minimizer([0.5, 0.5]).round(3).tolist()
+        [0.286, 0.714]
+
+    Reference:
+        Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss
+        Correction Approach", CVPR 2017, theorem 2.
+    """
+
+    def __init__(
+        self,
+        matrix: Any,
+        base: RobustLoss | None = None,
+        *,
+        from_logits: bool = False,
+        ignore_class: int | None = -100,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "forward_correction",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        self.matrix = _checked_matrix(matrix)
+        self.base = _checked_base(base)
+
+    def _cost_of_labels(self, log_p: Any, labels: Any, soft: bool) -> Any:
+        self._check_classes("y_pred", log_p)
+        # Row j: P(given j | true i), for every i.
+        dtype = _numerics.standard_dtype(log_p)
+        columns = ops.convert_to_tensor(self.matrix.T, dtype=dtype)
+        logs = ops.convert_to_tensor(_simplex.log_of(self.matrix.T), dtype=dtype)
+        all_labels = soft or self.base.weighs_all_labels
+        if all_labels:
+            log_p = ops.expand_dims(log_p, -2)
+        else:
+            # Only what can be given the label: no K x K numbers for each position.
+            columns = ops.take(columns, labels, axis=0)
+            logs = ops.take(logs, labels, axis=0)
+        log_noisy = _numerics.log_mixture(
+            log_p, columns, logs, sums_to_1=self.from_logits
+        )
+        if all_labels:
+            return self.base._cost_of_labels(log_noisy, labels, soft)
+        return self.base.label_cost(log_noisy)
+
+    def check_invertible(self) -> None:
+        """Raises a `ValueError` where `base` does."""
+        self.base.check_invertible()
+
+    def _minimizer(self, posterior: np.ndarray) -> np.ndarray:
+        self._check_classes("posterior", posterior)
+        target = self.base._minimizer(posterior)
+        flat = posterior.reshape(-1, len(self.matrix))
+        clean = _mixtures.unmixed(
+            "ForwardCorrection.minimizer",
+            target.reshape(flat.shape),
+            self.matrix,
+            lambda noisy, rows: self.base._pull(noisy, flat[rows]),
+        )
+        return clean.reshape(posterior.shape)
+
+    def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
+        self._check_classes("prob", log_prob)
+        return self.base._posterior(_simplex.log_of(np.exp(log_prob) @ self.matrix))
+
+    def _check_classes(self, argument: str, values: Any) -> None:
+        if values.shape[-1] != len(self.matrix):
+            raise _checks.invalid(
+                type(self).__name__,
+                argument,
+                f"of the {len(self.matrix)} classes of `matrix`",
+                f"{values.shape[-1]} classes",
+                "A single sigmoid output counts as two.",
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns every constructor argument, in plain Python values."""
+        return {
+            "matrix": self.matrix.tolist(),
+            "base": keras.saving.serialize_keras_object(self.base),
+            **super().get_config(),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ForwardCorrection":
+        """Returns the loss of a configuration, its `base` made anew."""
+        base = keras.saving.deserialize_keras_object(config["base"])
+        return cls(**{**config, "base": base})
+
+
+def _checked_base(base: Any) -> RobustLoss:
+    if base is None:
+        return GCE(q=0.0)
+    if not isinstance(base, RobustLoss) or isinstance(base, ForwardCorrection):
+        raise TypeError(
+            "ForwardCorrection: `base` must be a GCE, SGCE or GammaCE. Received: an "
+            f"object of type {type(base).__name__}. Pass the loss itself, such as "
+            "GCE(q=0.7), or nothing for cross entropy."
+        )
+    return base
+
+
+def _checked_matrix(matrix: Any) -> np.ndarray:
+    owner = "ForwardCorrection"
+    if isinstance(matrix, keras.losses.Loss):
+        raise TypeError(
+            f"{owner}: `matrix` must be a transition matrix. Received: a "
+            f"{type(matrix).__name__}. The matrix comes first: "
+            f"{owner}(matrix, base=...)."
+        )
+    matrix = _checks.transition_matrix(owner, "matrix", matrix)
+    never = np.flatnonzero((matrix == 0).all(axis=0))
+    if never.size:
+        raise _checks.invalid(
+            owner,
+            "matrix",
+            "without a column of zeros",
+            f"nothing but zeros in column {never.tolist()}",
+            "A label of that class could never be given: leave the class out, or let "
+            "it have a small probability.",
+        )
+    return matrix

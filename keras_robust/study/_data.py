@@ -1,0 +1,119 @@
+"""The data of one run: sentences drawn, labels made wrong."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_robust import noise
+from keras_robust.study._batches import Batches
+from keras_robust.study._cache import corpus_name, encoded_corpus, hidden_states
+from keras_robust.study._config import RunConfig
+from keras_robust.study._corpus import TAGS
+from keras_robust.study._encoded import IGNORED, Encoded
+from keras_robust.study._encoder import Encoder
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Sentences with true and given labels, ready to be fed.
+
+    Attributes:
+        encoded: The sentences.
+        clean: int32 array of shape `(pieces,)`: the true labels.
+        given: The labels that an annotator gave, of the same shape.
+        encoder: Tells what the model takes.
+        hidden: Output of the layers that stay, for all sentences of the corpus; None
+            if there are none.
+        origin: Where the pieces of these sentences are in `hidden`.
+    """
+
+    encoded: Encoded
+    clean: np.ndarray
+    given: np.ndarray
+    encoder: Encoder
+    hidden: np.ndarray | None
+    origin: np.ndarray
+
+    def batches(self, batch_size: int, **options: Any) -> Batches:
+        """Returns batches with the given labels."""
+        options = {"batch_size": batch_size, **options}
+        return Batches(self.encoded, self.given, self._inputs, **options)
+
+    def _inputs(
+        self, token_ids: np.ndarray, mask: np.ndarray, where: np.ndarray
+    ) -> Any:
+        if self.hidden is None:
+            return self.encoder.token_inputs(token_ids, mask)
+        hidden = self.hidden[self.origin[where]].astype("float32")
+        hidden[~mask] = 0
+        return {"hidden": hidden, "padding_mask": mask}
+
+    @property
+    def words(self) -> np.ndarray:
+        """Positions of first pieces: one for each word."""
+        return np.flatnonzero(self.clean != IGNORED)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Realised transition matrix, NaN in the rows of tags that do not occur."""
+        clean, given = (x[self.words].astype("int64") for x in (self.clean, self.given))
+        return noise.NoisyLabels.compare(None, clean, given, len(TAGS)).matrix
+
+    @property
+    def rate(self) -> float:
+        """Realised share of words with a wrong label."""
+        return float(np.mean(self.clean[self.words] != self.given[self.words]))
+
+
+def splits_of(config: RunConfig, encoder: Encoder, preset: str) -> dict[str, Split]:
+    """Returns the "train", "dev" and "test" sentences of a run.
+
+    The test split has its true labels only. The development labels are made wrong in
+    the same way as the training labels, but on their own.
+    """
+    corpus = encoded_corpus(corpus_name(config), preset)
+    return {
+        split: _split(config, encoder, preset, split, encoded)
+        for split, encoded in corpus.items()
+    }
+
+
+def _split(
+    config: RunConfig, encoder: Encoder, preset: str, name: str, encoded: Encoded
+) -> Split:
+    encoder.check_lengths(encoded.lengths)
+    chosen = _chosen(config, name, len(encoded))
+    taken = encoded.take(chosen)
+    clean = taken.labels["clean"]
+    return Split(
+        taken,
+        clean,
+        clean if name == "test" else _given(config, name, taken),
+        encoder,
+        hidden_states(config, name, encoded, encoder, preset),
+        encoded.pieces(chosen),
+    )
+
+
+def _chosen(config: RunConfig, name: str, available: int) -> np.ndarray:
+    # Training sentences differ from seed to seed, the others do not.
+    wanted = getattr(config, f"{name}_sentences")
+    if wanted is None:
+        return np.arange(available)
+    stream = [config.seed, 0] if name == "train" else [0]
+    return np.random.default_rng(stream).permutation(available)[:wanted]
+
+
+def _given(config: RunConfig, name: str, encoded: Encoded) -> np.ndarray:
+    if config.annotated:
+        return encoded.labels[config.noise]
+    rng = np.random.default_rng([config.seed, 1 if name == "train" else 2])
+    matrix = noise_matrix(config)
+    return noise.flip_labels(encoded.labels["clean"], matrix, seed=rng).labels
+
+
+def noise_matrix(config: RunConfig) -> np.ndarray:
+    """Returns the transition matrix of drawn noise."""
+    draw = {"symmetric": noise.symmetric_matrix, "pair": noise.pair_matrix}
+    return draw[config.noise](len(TAGS), config.noise_rate)

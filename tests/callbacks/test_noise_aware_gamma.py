@@ -1,0 +1,315 @@
+"""The gamma that a model finds by itself, while it is trained."""
+
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+from backend import jit_modes, to_numpy
+
+from keras_robust import GammaCE
+from keras_robust.callbacks import NoiseAwareGamma
+from keras_robust.noise import (
+    estimate_rate,
+    flip_labels,
+    gamma_from_noise_rate,
+    symmetric_matrix,
+)
+
+K, RATE = 4, 0.4
+TRUE = np.random.default_rng(7).integers(0, K, 2400)
+Y = flip_labels(TRUE, symmetric_matrix(K, RATE), seed=1).labels
+CENTRES = 2.0 * np.eye(K)[TRUE]
+X = (CENTRES + np.random.default_rng(8).normal(size=CENTRES.shape)).astype("float32")
+TRAIN, HELD = slice(0, 1200), slice(1200, None)
+
+
+def compiled(seed=1, gamma=0.1, units=K, **how):
+    loss = {"from_logits": True, **how.pop("loss", {})}
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(units)])
+    model.compile(keras.optimizers.Adam(0.05), GammaCE(gamma, **loss), **how)
+    return model
+
+
+def fit(model, *callbacks, epochs=3, y=Y, **how):
+    how = {"batch_size": 100, "shuffle": False, "verbose": 0, **how}
+    return model.fit(
+        *(X[TRAIN], y[TRAIN]), epochs=epochs, callbacks=list(callbacks), **how
+    ).history
+
+
+def assert_same_state(model, other):
+    for mine, its in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_allclose(to_numpy(mine), to_numpy(its), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "how", [{"run_eagerly": True}, *({"jit_compile": jit} for jit in jit_modes())]
+)
+def test_it_is_cross_entropy_then_gamma_ce_at_the_estimate(how):
+    by_hand = compiled(gamma=0.0, **how)
+    fit(by_hand, epochs=2)
+    logits = by_hand.predict(X[HELD], verbose=0)
+    rate = estimate_rate(Y[HELD], logits, from_logits=True)
+    gamma = gamma_from_noise_rate(rate, K)
+    by_hand.compile(by_hand.optimizer, GammaCE(gamma, from_logits=True), **how)
+    losses = fit(by_hand, epochs=2)["loss"]
+
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]), warmup_epochs=2)
+    model = compiled(**how)
+    history = fit(model, aware, epochs=4, validation_data=(X[HELD], Y[HELD]))
+    assert (aware.rate_, aware.gamma_) == pytest.approx((rate, gamma), rel=1e-6)
+    assert aware.rate_ == pytest.approx(RATE, abs=0.1)
+    assert history["gamma"] == [0.0, 0.0, aware.gamma_, aware.gamma_]
+    assert np.isnan(history["noise_rate"][:2]).all()
+    assert history["noise_rate"][2:] == [aware.rate_] * 2
+    np.testing.assert_allclose(history["loss"][2:], losses, rtol=1e-5)
+    assert_same_state(model, by_hand)
+    expected = model.loss(Y[HELD], model.predict(X[HELD], verbose=0))
+    assert history["val_loss"][-1] == pytest.approx(float(expected), rel=1e-5)
+
+
+def batches(x, y, *weight):
+    columns = (x, y, *weight)
+    return [tuple(c[i : i + 500] for c in columns) for i in range(0, len(x), 500)]
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = parts
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, index):
+        return self.parts[index]
+
+
+def estimated(data, **how):
+    aware = NoiseAwareGamma(data)
+    fit(compiled(**how), aware, epochs=2)
+    return aware.rate_
+
+
+def test_data_come_in_every_form():
+    x, y = X[HELD], Y[HELD]
+    expected = estimated((x, y))
+    assert expected > 0.3
+    one_hot = np.eye(K, dtype="float32")[y]
+    odd = np.arange(len(y)) % 2 == 1
+    x_and_junk = np.concatenate([x, x + np.nan])
+    junk = np.concatenate([y, np.full(len(y), -100)])
+    hot_junk = np.concatenate([one_hot, np.full_like(one_hot, -100)])
+    for data in [
+        (x, y[:, None]),
+        (x, y.astype("float32")),
+        (x, one_hot),
+        (x, y, np.full(len(y), 0.5)),
+        batches(x, y),
+        [list(batch) for batch in batches(x, one_hot)],
+        Batches(batches(x, y)),
+        (x_and_junk, junk),
+        (x_and_junk, hot_junk),
+        (x_and_junk, np.abs(junk) % K, (junk >= 0).astype("float32")),
+    ]:
+        assert estimated(data) == expected
+    half = estimated((x[odd], y[odd]))
+    assert estimated((x, y, odd.astype("float32"))) == half != expected
+
+
+def test_tokens_and_padded_batches_are_positions():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((None, K)), keras.layers.Dense(K)])
+    model.compile(keras.optimizers.Adam(0.05), GammaCE(from_logits=True))
+    x, y = X.reshape(600, 4, K), Y.reshape(600, 4)
+    short = (x[300:450, :3], y[300:450, :3])
+    aware = NoiseAwareGamma([short, (x[450:], y[450:])])
+    model.fit(x[:300], y[:300], epochs=2, verbose=0, callbacks=[aware])
+    assert aware.rate_ == pytest.approx(RATE, abs=0.1)
+    rows = NoiseAwareGamma((x, y, np.ones(600)))  # one weight for each row
+    model.fit(x[:300], y[:300], epochs=2, verbose=0, callbacks=[rows])
+    assert rows.rate_ == pytest.approx(RATE, abs=0.1)
+
+
+def test_classes_may_be_on_another_axis():
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((3, K)), keras.layers.Dense(K), keras.layers.Permute((2, 1))]
+    model = keras.Sequential(layers)
+    loss = GammaCE(from_logits=True, axis=1)
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    x, y = X.reshape(800, 3, K), Y.reshape(800, 3)
+    one_hot = np.moveaxis(np.eye(K)[y], -1, 1)
+    rates = []
+    for labels in (y, one_hot):
+        aware = NoiseAwareGamma((x, labels))
+        model.fit(x, y, epochs=2, verbose=0, callbacks=[aware])
+        rates.append(aware.rate_)
+    assert rates == pytest.approx([RATE, RATE], abs=0.1)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_a_single_output_is_two_classes(from_logits):
+    true = (X[:, 0] + X[:, 1] > 2).astype(int)
+    y = flip_labels(true, symmetric_matrix(2, 0.2), seed=1).labels
+    keras.utils.set_random_seed(0)
+    activation = None if from_logits else "sigmoid"
+    dense = keras.layers.Dense(1, activation=activation)
+    model = keras.Sequential([keras.Input((K,)), dense])
+    model.compile(keras.optimizers.Adam(0.05), GammaCE(from_logits=from_logits))
+    aware = NoiseAwareGamma((X[HELD], y[HELD]), warmup_epochs=4)
+    fit(model, aware, epochs=5, y=y)
+    assert aware.rate_ == pytest.approx(0.2, abs=0.1)
+    assert aware.gamma_ == pytest.approx(gamma_from_noise_rate(aware.rate_, 2))
+
+
+def test_a_new_estimate_is_of_the_posterior_that_predictions_stand_for():
+    seen = []
+
+    class Sees(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            loss, logits = self.model.loss, self.model.predict(X[HELD], verbose=0)
+            posterior = loss.posterior(logits, from_logits=True)
+            seen.append(estimate_rate(Y[HELD], posterior, method="anchor"))
+
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]), re_estimate=True, method="anchor")
+    history = fit(compiled(), aware, Sees(), epochs=4)
+    assert history["noise_rate"][1:] == pytest.approx(seen[:3])
+    assert len(set(seen)) == 4
+    once = NoiseAwareGamma((X[HELD], Y[HELD]), method="anchor")
+    rates = fit(compiled(), once, epochs=4)["noise_rate"][1:]
+    assert rates == [rates[0]] * 3
+
+
+class Interrupt(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 3 and self.current == self.epoch:
+            raise KeyboardInterrupt
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.current = epoch
+
+
+@pytest.mark.parametrize(("stop", "re_estimate"), [(1, False), (2, False), (3, True)])
+def test_a_run_that_was_interrupted_goes_on_as_if_not(tmp_path, stop, re_estimate):
+    state = tmp_path / "gamma.json"
+
+    def new():
+        return NoiseAwareGamma(
+            (X[HELD], Y[HELD]),
+            re_estimate=re_estimate,
+            method="anchor",
+            state_file=state,
+        )
+
+    whole = compiled()
+    history = fit(whole, new(), epochs=5)
+    state.unlink()
+    model, backup = compiled(), keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    first = [backup, new(), Interrupt(stop)]
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, *first, epochs=5)
+    resumed = compiled(seed=2)
+    rest = fit(resumed, new(), backup, epochs=5)
+    for key in ("gamma", "noise_rate", "loss"):
+        np.testing.assert_allclose(rest[key], history[key][stop:], rtol=1e-5)
+    assert_same_state(resumed, whole)
+
+
+def test_a_resumed_run_takes_the_estimate_from_the_file(tmp_path):
+    state = tmp_path / "gamma.json"
+    state.write_text(json.dumps([{"epoch": 1, "rate": 0.123, "gamma": 0.0625}]))
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]), state_file=state)
+    history = fit(compiled(), aware, epochs=4, initial_epoch=2)
+    assert history["gamma"] == [0.0625] * 2
+    assert history["noise_rate"] == [0.123] * 2
+    fit(compiled(), aware, epochs=2)  # a run from the beginning does not
+    assert aware.rate_ == pytest.approx(RATE, abs=0.1)
+    (row,) = json.loads(state.read_text())
+    assert row == {"epoch": 1, "rate": aware.rate_, "gamma": aware.gamma_}
+
+
+def test_a_run_that_begins_after_the_warm_up_needs_the_estimate(tmp_path):
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps([{"epoch": 3, "rate": 0.1, "gamma": 0.1}]))
+    for state in (None, tmp_path / "none.json", other):
+        aware = NoiseAwareGamma((X[HELD], Y[HELD]), state_file=state)
+        with pytest.raises(ValueError, match="`state_file` must be a file with the"):
+            fit(compiled(), aware, epochs=4, initial_epoch=2)
+
+
+def test_the_same_callback_goes_on_where_it_was():
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]))
+    model, whole = compiled(), compiled()
+    first = fit(model, aware, epochs=2)
+    then = fit(model, aware, epochs=4, initial_epoch=2)
+    assert then["gamma"] == [first["gamma"][1]] * 2
+    fit(whole, NoiseAwareGamma((X[HELD], Y[HELD])), epochs=4)
+    assert_same_state(model, whole)
+
+
+def test_a_loaded_model_goes_on_without_the_callback(tmp_path):
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]))
+    model = compiled()
+    fit(model, aware, epochs=2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.loss.gamma == aware.gamma_ > 0
+    fit(loaded, epochs=1)
+    fit(model, aware, epochs=3, initial_epoch=2)
+    assert_same_state(loaded, model)
+
+
+def test_models_that_it_cannot_serve_raise():
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]))
+    model = compiled()
+    for loss in ("sparse_categorical_crossentropy", [GammaCE()], None):
+        model.compile("sgd", loss)
+        with pytest.raises(ValueError, match="compiled with one instance of GammaCE"):
+            fit(model, aware)
+
+
+def test_data_that_tell_nothing_raise():
+    def started(data, match):
+        with pytest.raises(ValueError, match=match):
+            fit(compiled(), NoiseAwareGamma(data), epochs=2)
+
+    x, y = X[HELD], Y[HELD]
+    started((x, np.full(len(x), -100)), "at least one position that counts")
+    started(iter([]), "at least one position that counts")
+    started((x, y[:-1]), "of labels that fit the predictions")
+    by_chance = np.random.default_rng(0).integers(0, K, len(x))
+    started((x, by_chance), "more than by chance")
+
+
+def test_bad_arguments_of_the_callback_raise(tmp_path):
+    data = (X, Y)
+    with pytest.raises(ValueError, match="`warmup_epochs` must be at least 1"):
+        NoiseAwareGamma(data, warmup_epochs=0)
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
+        NoiseAwareGamma(data, batch_size=0)
+    with pytest.raises(TypeError, match="`re_estimate` must be True or False"):
+        NoiseAwareGamma(data, re_estimate="yes")
+    with pytest.raises(ValueError, match="`state_file` must be a file in a folder"):
+        NoiseAwareGamma(data, state_file=tmp_path / "none" / "gamma.json")
+
+
+def test_steps_are_traced_anew_at_the_estimate_only():
+    # As LossSchedule, which has the tests of it: by the same functions.
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]))
+    model, seen = compiled(), []
+
+    class Steps(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append((self.model.train_function, self.model.test_function))
+
+    fit(model, aware, Steps(), epochs=4)
+    changed = [one != other for one, other in itertools.pairwise(seen)]
+    expected = keras.backend.backend() != "torch"
+    assert changed == [expected, False, False]
