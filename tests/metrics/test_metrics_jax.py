@@ -1,11 +1,12 @@
 """What only JAX has: DataParallel, jitted stateless updates, sums in float32 limbs."""
 
+import every_loss
 import jax
 import keras
 import numpy as np
 import pytest
 
-from keras_robust import losses, metrics
+from keras_robust import metrics
 from keras_robust.calibration import bin_classwise, bin_predictions, classwise_error
 
 K = 4
@@ -24,7 +25,7 @@ def two_devices():
     keras.distribution.set_distribution(None)
 
 
-@pytest.mark.parametrize("loss", [getattr(losses, n) for n in losses.__all__])
+@pytest.mark.parametrize("loss", every_loss.makers(K))
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_two_devices_report_what_one_does(two_devices, loss, jit_compile):
     model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(K)])
