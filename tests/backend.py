@@ -50,3 +50,12 @@ def with_mask(y_pred, mask):
 def jit_modes():
     """Values of `jit_compile` to test; on PyTorch True has a slow test of its own."""
     return [False] if BACKEND == "torch" else [True, False]
+
+
+def quickly_compiled(how):
+    """Returns options for `compile`, without XLA on TensorFlow unless they ask for it.
+
+    There, compiling each step of many small models takes most of the time.
+    """
+    quick = BACKEND == "tensorflow" and "jit_compile" not in how
+    return {**how, "jit_compile": False} if quick else how

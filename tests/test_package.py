@@ -51,31 +51,33 @@ def make_loss(cls_name, **kwargs):
     return getattr(losses, cls_name)(*matrix, from_logits=True, **kwargs)
 
 
-def test_a_model_is_loaded_in_a_process_that_only_imports_the_package(tmp_path):
+def test_models_are_loaded_in_a_process_that_only_imports_the_package(tmp_path):
     x = np.eye(5, dtype="float32")
     y = np.array([0, 1, 2, 3, -100])
     code = (
         "import sys, keras, numpy as np, keras_robust\n"
-        "model = keras.models.load_model(sys.argv[1], safe_mode=True)\n"
         "x, y = np.eye(5, dtype='float32'), np.array([0, 1, 2, 3, -100])\n"
-        "values = model.evaluate(x, y, verbose=0, return_dict=True)\n"
-        "print(model.loss.name, *values.values())\n"
-        "model.fit(x, y, verbose=0)\n"
+        "for path in sys.argv[1:]:\n"
+        "    model = keras.models.load_model(path, safe_mode=True)\n"
+        "    values = model.evaluate(x, y, verbose=0, return_dict=True)\n"
+        "    print(model.loss.name, *values.values())\n"
+        "    model.fit(x, y, verbose=0)\n"
     )
+    seen = [make_metric(n) for n in metrics.__all__ if "Multilabel" not in n]
+    before, paths = [], []
     for name in losses.__all__:
-        loss = make_loss(name, name="mine")
-        seen = [make_metric(n) for n in metrics.__all__ if "Multilabel" not in n]
         model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
-        model.compile("adam", loss, metrics=seen)
+        model.compile("adam", make_loss(name, name=f"my_{name}"), metrics=seen)
         model.fit(x, y, verbose=0)
-        before = model.evaluate(x, y, verbose=0, return_dict=True)
-        path = tmp_path / f"{name}.keras"
-        model.save(path)
-        loaded_name, *after = run_python(code, path).split()
-        assert loaded_name == "mine"
-        np.testing.assert_allclose(
-            [float(v) for v in after], list(before.values()), 1e-5
-        )
+        before.append(model.evaluate(x, y, verbose=0, return_dict=True).values())
+        paths.append(tmp_path / f"{name}.keras")
+        model.save(paths[-1])
+        seen = []  # the metrics are saved with the first
+    after = run_python(code, *paths).strip().splitlines()
+    for name, values, line in zip(losses.__all__, before, after, strict=True):
+        loaded_name, *loaded = line.split()
+        assert loaded_name == f"my_{name}"
+        np.testing.assert_allclose([float(v) for v in loaded], list(values), 1e-5)
 
 
 def test_a_multi_label_model_is_loaded_in_such_a_process(tmp_path):

@@ -5,7 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from backend import BACKEND, jit_modes, to_numpy
+from backend import BACKEND, jit_modes, quickly_compiled, to_numpy
 
 from keras_robust import GCE, SGCE, GammaCE, losses
 from keras_robust.callbacks import LinearAnneal, LossSchedule, WarmUp
@@ -21,7 +21,7 @@ def compiled(loss, seed=1, optimizer=None, **how):
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(K)])
     optimizer = optimizer or keras.optimizers.Adam(0.1)
-    model.compile(optimizer, loss, metrics=["accuracy"], **how)
+    model.compile(optimizer, loss, metrics=["accuracy"], **quickly_compiled(how))
     return model
 
 
@@ -55,7 +55,7 @@ def by_hand(new_loss, values, **how):
     history = {}
     for value in values:
         if value != last:
-            again = {"metrics": ["accuracy"], **how}
+            again = {"metrics": ["accuracy"], **quickly_compiled(how)}
             model.compile(model.optimizer, new_loss(value), **again)
         for key, column in fit(model, epochs=1).items():
             history.setdefault(key, []).extend(column)
@@ -281,7 +281,7 @@ def two_outputs(loss):
     x = keras.Input((5,))
     outputs = [keras.layers.Dense(K, name=name)(x) for name in ("left", "right")]
     model = keras.Model(x, dict(zip(("left", "right"), outputs)))
-    model.compile("sgd", loss)
+    model.compile("sgd", loss, **quickly_compiled({}))
     return model
 
 
