@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from keras_robust._row_terms._powers import NEGLIGIBLE_Q, SAFE_Q
+from keras_robust._row_terms import _powers
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any, ...]:
-    """Returns the terms of `_row_terms.row_terms`."""
+    """Returns what `_plain.row_terms` does."""
     return _forward(logits, labels, live, q)[0]
 
 
@@ -24,31 +24,26 @@ def _forward(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any,
     log_p = jnp.where(live, (label - top) - log_z, 0)
     of_all = None
     if q is not None:
-        of_all = jnp.where(live, _cost_of_all(below, log_z, q), 0)
+        total = jnp.sum(_powers.summand(below, q), axis=-1)
+        costs = _powers.cost_of_all(total, log_z, q, logits.shape[-1])
+        of_all = jnp.where(live, costs, 0)
     return (log_p, of_all), (logits, labels, live, top, log_z, of_all)
-
-
-def _cost_of_all(below: Any, log_z: Any, q: float) -> Any:
-    num_classes = below.shape[-1]
-    if q < NEGLIGIBLE_Q:
-        return num_classes * log_z - jnp.sum(below, axis=-1)
-    if q < SAFE_Q:
-        return -jnp.sum(jnp.expm1(q * (below - log_z[..., None])), axis=-1) / q
-    powers = jnp.exp(-q * log_z) * jnp.sum(jnp.exp(q * below), axis=-1)
-    return (num_classes - powers) / q
 
 
 def _backward(q: float | None, saved: Any, upstream: Any) -> tuple[Any, None, None]:
     logits, labels, live, top, log_z, of_all = saved
     of_label, of_others = upstream
-    log_p = (logits - top[..., None]) - log_z[..., None]
-    p = jnp.exp(log_p)
-    chosen = jnp.arange(logits.shape[-1], dtype=labels.dtype) == labels[..., None]
-    gradient = of_label[..., None] * (chosen - p)
+    below = logits - top[..., None]
+    # What multiplies exponentials is worked out for each row, not each class.
+    pull = of_label
     if q is not None:
-        total = logits.shape[-1] - q * of_all
-        pull = jnp.exp(q * log_p) - total[..., None] * p
-        gradient = gradient - of_others[..., None] * pull
+        pull = of_label - of_others * (logits.shape[-1] - q * of_all)
+    classes = jnp.arange(logits.shape[-1], dtype=labels.dtype)
+    gradient = jnp.where(classes == labels[..., None], of_label[..., None], 0)
+    gradient -= (pull * jnp.exp(-log_z))[..., None] * jnp.exp(below)
+    if q is not None:
+        on_powers = of_others * jnp.exp(-q * log_z)
+        gradient -= on_powers[..., None] * jnp.exp(q * below)
     return jnp.where(live[..., None], gradient, 0), None, None
 
 

@@ -1,8 +1,41 @@
-"""Where which formula for powers of probabilities is exact."""
+"""The Box-Cox cost of all classes, from one sum over them, without cancellation.
 
-# Below this, GCE and cross entropy agree to the last digit of float64 for losses up to
-# 1e4 (they differ by a factor 1 + q * log(p) / 2), and q * log(p) might underflow.
-NEGLIGIBLE_Q = 1e-20
+Let d_k be by how much the logit of class k is below the largest, and Z the sum of
+exp(d_k), so that p_k = exp(d_k) / Z. With M the sum of exp(q d_k) - 1,
 
-# From here on, K - sum(p^q) loses no more than a digit to cancellation.
+    sum_k (1 - p_k^q) = -(M + (Z^-q - 1) (K + M)),
+
+where both terms have one sign. For all but small q, M is exact enough as a sum of
+exponentials less K.
+"""
+
+from typing import Any
+
+from keras import ops
+
+from keras_robust._numerics import NEGLIGIBLE_Q
+
 SAFE_Q = 0.1
+
+
+def summand(below: Any, q: float) -> Any:
+    """Returns what is summed over the classes for `cost_of_all`."""
+    if q < NEGLIGIBLE_Q:
+        return below
+    return ops.exp(q * below) if q >= SAFE_Q else ops.expm1(q * below)
+
+
+def cost_of_all(total: Any, log_z: Any, q: float, num_classes: int) -> Any:
+    """Returns the sum over all classes of (1 - p^q) / q, or of -log p at q = 0.
+
+    Args:
+        total: Sum of the `summand` over the classes, of any shape.
+        log_z: Log of the sum of exp(below), of that shape.
+        q: The exponent.
+        num_classes: Number of classes.
+    """
+    if q < NEGLIGIBLE_Q:
+        return num_classes * log_z - total
+    if q >= SAFE_Q:
+        total = total - num_classes
+    return -(total + ops.expm1(-q * log_z) * (num_classes + total)) / q

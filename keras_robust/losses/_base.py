@@ -6,7 +6,24 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_robust import _checks, _labels, _numerics, _simplex, _weights
+from keras_robust import _checks, _labels, _numerics, _row_terms, _simplex, _weights
+
+
+class Number:
+    """A parameter of a loss: a Python number, which compiled steps hold as a constant.
+
+    `torch.compile` makes an input of a number that has changed, and PyTorch 2.13 then
+    compiles a wrong gradient of SGCE. It cannot trace `hex`, so it fixes the number.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, loss: Any, owner: type | None = None) -> Any:
+        return self if loss is None else float.fromhex(getattr(loss, self._name).hex())
+
+    def __set__(self, loss: Any, value: float) -> None:
+        setattr(loss, self._name, float(value))
 
 
 class RobustLoss(keras.losses.Loss):
@@ -145,22 +162,29 @@ class RobustLoss(keras.losses.Loss):
         return losses, counted, weight
 
     def _costs(self, aligned: _labels.Aligned, live: Any) -> Any:
-        # Dead positions are given harmless scores before anything is computed: a NaN
-        # that only the result leaves out would still reach the gradient, as 0 * NaN.
-        harmless = ops.full_like(aligned.scores, 0.0 if self.from_logits else 1.0)
-        scores = ops.where(ops.expand_dims(live, -1), aligned.scores, harmless)
-        if self.from_logits and aligned.single:
-            log_p = _numerics.log_of_two_classes(scores[..., 1])
-        elif self.from_logits:
-            log_p = ops.log_softmax(scores, axis=-1)
+        if self.from_logits and not aligned.soft:
+            costs = self._cost_of_logits(aligned.scores, aligned.labels, live)
         else:
-            log_p = _numerics.log_of_probability(scores)
-        costs = self._cost_of_labels(log_p, aligned.labels, aligned.soft)
+            log_p = self._log_p(aligned, live)
+            costs = self._cost_of_labels(log_p, aligned.labels, aligned.soft)
         # By multiplication, so that the gradient of a broken label is NaN as well.
         poison = ops.where(aligned.broken, float("nan"), 1.0)
         return ops.where(
             live, costs * ops.cast(poison, costs.dtype), ops.zeros_like(costs)
         )
+
+    def _log_p(self, aligned: _labels.Aligned, live: Any) -> Any:
+        scores = aligned.scores
+        if not self.from_logits:
+            return _numerics.log_of_probability(_numerics.where_live(live, scores, 1.0))
+        scores = _numerics.where_live(live, scores, 0.0)
+        if aligned.single:
+            return _numerics.log_of_two_classes(scores[..., 1])
+        return ops.log_softmax(scores, axis=-1)
+
+    def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
+        log_p, _ = _row_terms.row_terms(logits, labels, live, None)
+        return self.label_cost(log_p)
 
     def _cost_of_labels(self, log_p: Any, labels: Any, soft: bool) -> Any:
         if not soft:

@@ -111,6 +111,10 @@ class ForwardCorrection(RobustLoss):
         self.matrix = _checked_matrix(matrix)
         self.base = _checked_base(base)
 
+    def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
+        log_p = ops.log_softmax(_numerics.where_live(live, logits, 0.0), axis=-1)
+        return self._cost_of_labels(log_p, labels, soft=False)
+
     def _cost_of_labels(self, log_p: Any, labels: Any, soft: bool) -> Any:
         self._check_classes("y_pred", log_p)
         # Row j: P(given j | true i), for every i.

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_robust import _checks, _numerics
-from keras_robust.losses._base import RobustLoss
+from keras_robust.losses._base import Number, RobustLoss
 from keras_robust.losses._gamma_theory import gated_minimizer, gated_posterior
 
 
@@ -91,6 +91,9 @@ class GammaCE(RobustLoss):
         Distance", ICLR 2023; the note by Su, "A Simple Solution to Mitigate
         Overconfidence in Cross-Entropy", for the forms without and with the gate.
     """
+
+    gamma = Number()
+    b = Number()
 
     def __init__(
         self,

@@ -6,18 +6,7 @@ import keras
 import numpy as np
 
 from keras_robust import _checks, _numerics, _simplex
-from keras_robust.losses._base import RobustLoss
-
-# Below this, GCE and cross entropy agree to the last digit of float64 for losses up to
-# 1e4 (they differ by a factor 1 + q * log(p) / 2), and q * log(p) might underflow.
-NEGLIGIBLE_Q = 1e-20
-
-
-def box_cox_cost(log_p: Any, q: float) -> Any:
-    """Returns (1 - p^q) / q, or -log p at q = 0 (the negated Box-Cox transform)."""
-    if q < NEGLIGIBLE_Q:
-        return -log_p
-    return _numerics.one_minus_exp(q * log_p) / q
+from keras_robust.losses._base import Number, RobustLoss
 
 
 def checked_q(owner: str, q: Any) -> float:
@@ -128,6 +117,8 @@ class GCE(RobustLoss):
         Networks with Noisy Labels", NeurIPS 2018, eq. 6.
     """
 
+    q = Number()
+
     def __init__(
         self,
         q: float = 0.7,
@@ -151,7 +142,7 @@ class GCE(RobustLoss):
 
     def label_cost(self, log_p: Any) -> Any:
         """Returns (1 - p^q) / q."""
-        return box_cox_cost(log_p, self.q)
+        return _numerics.box_cox_cost(log_p, self.q)
 
     def check_invertible(self) -> None:
         """Raises a `ValueError` for q = 1, whose minimiser is one-hot."""

@@ -6,10 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_robust import _checks, _simplex
-from keras_robust.losses._base import RobustLoss
+from keras_robust import _checks, _numerics, _row_terms, _simplex
+from keras_robust.losses._base import Number, RobustLoss
 from keras_robust.losses._gce import (
-    box_cox_cost,
     box_cox_minimizer,
     box_cox_posterior,
     check_q_invertible,
@@ -84,6 +83,9 @@ class SGCE(RobustLoss):
         s / K; here both follow the formula.
     """
 
+    q = Number()
+    smoothing = Number()
+
     def __init__(
         self,
         q: float = 0.5,
@@ -113,15 +115,24 @@ class SGCE(RobustLoss):
 
     def label_cost(self, log_p: Any) -> Any:
         """Returns (1 - p^q) / q."""
-        return box_cox_cost(log_p, self.q)
+        return _numerics.box_cox_cost(log_p, self.q)
 
     def _cost_of_labels(self, log_p: Any, labels: Any, soft: bool) -> Any:
         of_label = super()._cost_of_labels(log_p, labels, soft)
         if self.smoothing == 0.0:
             return of_label
-        # Every class gets s / (K - 1), the label the rest: no N x K matrix of weights.
-        spread = self.smoothing / (log_p.shape[-1] - 1)
         of_all = ops.sum(self.label_cost(log_p), axis=-1)
+        return self._smoothed_cost(of_label, of_all, log_p.shape[-1])
+
+    def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
+        if self.smoothing == 0.0:
+            return super()._cost_of_logits(logits, labels, live)
+        log_p, of_all = _row_terms.row_terms(logits, labels, live, self.q)
+        return self._smoothed_cost(self.label_cost(log_p), of_all, logits.shape[-1])
+
+    def _smoothed_cost(self, of_label: Any, of_all: Any, num_classes: int) -> Any:
+        # Every class gets s / (K - 1), the label the rest: no N x K matrix of weights.
+        spread = self.smoothing / (num_classes - 1)
         return (1.0 - self.smoothing - spread) * of_label + spread * of_all
 
     def check_invertible(self) -> None:

@@ -1,0 +1,51 @@
+"""What JAX does to a function, done to the fast terms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from keras_robust import GCE, SGCE, _row_terms
+from keras_robust._row_terms import _plain
+
+RNG = np.random.default_rng(14)
+LOGITS = RNG.normal(size=(6, 4, 5)).astype("float32")
+LABELS = RNG.integers(0, 5, (6, 4)).astype("int32")
+LIVE = RNG.random((6, 4)) > 0.2
+
+
+def total(terms, q):
+    def function(logits, labels, live):
+        log_p, of_all = terms(logits, labels, live, q)
+        return jnp.sum(jnp.sin(log_p)) + (0 if q is None else jnp.sum(of_all**2))
+
+    return function
+
+
+@pytest.mark.parametrize("q", [None, 0.6])
+def test_vmap_gives_each_its_own(q):
+    every = jax.vmap(jax.grad(total(_row_terms.row_terms, q)))(LOGITS, LABELS, LIVE)
+    one = jax.grad(total(_plain.row_terms, q))(LOGITS, LABELS, LIVE)
+    np.testing.assert_allclose(every, one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("q", [None, 0.6])
+def test_second_derivatives_are_right(q):
+    def hessian(terms):
+        function = total(terms, q)
+        flat = LOGITS[0]
+        return jax.jacrev(jax.grad(lambda z: function(z, LABELS[0], LIVE[0])))(flat)
+
+    fast, plain = hessian(_row_terms.row_terms), hessian(_plain.row_terms)
+    np.testing.assert_allclose(fast, plain, rtol=1e-3, atol=1e-4)
+    assert np.abs(plain).max() > 0.1
+
+
+@pytest.mark.parametrize("loss", [GCE(from_logits=True), SGCE(from_logits=True)])
+def test_a_loss_is_vectorised_over_models(loss):
+    def cost(logits):
+        return loss(LABELS[0], logits)
+
+    gradients = jax.jit(jax.vmap(jax.grad(cost)))(LOGITS)
+    for gradient, logits in zip(gradients, LOGITS):
+        np.testing.assert_allclose(gradient, jax.grad(cost)(logits), rtol=1e-5)
