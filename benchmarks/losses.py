@@ -1,7 +1,8 @@
 """Is a robust loss as fast as Keras's own cross entropy?
 
 Value and gradient with respect to the logits, through `Loss.__call__`, as Keras
-runs it: jitted on JAX, with XLA and as a graph on TensorFlow, eagerly on PyTorch; float32.
+runs it: jitted on JAX, with XLA and as a graph on TensorFlow, eagerly on PyTorch, in
+float32.
 
     make bench            # or, of one backend
     KERAS_BACKEND=jax python benchmarks/losses.py
