@@ -50,7 +50,7 @@ def align(
     """Brings labels and predictions to one layout; raises where shapes do not fit."""
     y_pred, y_true = to_tensor(y_pred), to_tensor(_in_32_bits(y_true))
     axis = _class_axis(owner, y_pred, axis)
-    y_true = _drop_label_axis(owner, y_true, y_pred, axis)
+    y_true = _drop_label_axis(owner, y_true, tuple(y_pred.shape), axis)
     soft = len(y_true.shape) == len(y_pred.shape)
     slack = _numerics.probability_slack(_numerics.standard_dtype(y_pred))
     scores = ops.cast(_classes_last(y_pred, axis), dtype)
@@ -73,6 +73,27 @@ def align(
         broken = ops.logical_or(broken, ops.any(outside, axis=-1))
     broken = ops.logical_and(broken, counted)
     return Aligned(scores, labels, soft, single, counted, broken)
+
+
+def class_ids(
+    owner: str, y_true: Any, shape: tuple, ignore_class: int | None
+) -> tuple[Any, Any]:
+    """Returns class ids `(...)` as they are, and where they are not to be ignored.
+
+    For predictions that do not exist, of the shape `(..., K)`; no soft targets.
+    """
+    y_true = to_tensor(_in_32_bits(y_true))
+    ids = _drop_label_axis(owner, y_true, shape, len(shape) - 1)
+    if len(ids.shape) == len(shape):
+        raise _checks.invalid(
+            owner,
+            "y_true",
+            f"of shape {shape[:-1]} or {(*shape[:-1], 1)} (class ids)",
+            f"y_true.shape={tuple(y_true.shape)}",
+            "Soft targets are as large as the logits: call the loss itself.",
+        )
+    ids = _exact_ids(ids)
+    return ids, ops.logical_not(_is_ignored(ids, ignore_class))
 
 
 def same_size(a: int | None, b: int | None) -> bool:
@@ -108,8 +129,8 @@ def _class_axis(owner: str, y_pred: Any, axis: int) -> int:
     return axis % rank
 
 
-def _drop_label_axis(owner: str, y_true: Any, y_pred: Any, axis: int) -> Any:
-    true, pred = tuple(y_true.shape), tuple(y_pred.shape)
+def _drop_label_axis(owner: str, y_true: Any, pred: tuple, axis: int) -> Any:
+    true = tuple(y_true.shape)
     positions = pred[:axis] + pred[axis + 1 :]
     if len(true) == len(pred):
         single = pred[axis] == 1 and true[axis] is None

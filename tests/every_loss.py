@@ -7,10 +7,12 @@ import pytest
 from keras_robust import losses
 from keras_robust.noise import symmetric_matrix
 
+NAMES = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
+
 
 def makers(num_classes):
     """Returns a callable for each loss, for so many classes."""
-    return [pytest.param(_maker(name, num_classes), id=name) for name in losses.__all__]
+    return [pytest.param(_maker(name, num_classes), id=name) for name in NAMES]
 
 
 def _maker(name, num_classes):

@@ -200,14 +200,14 @@ class RobustLoss(keras.losses.Loss):
         total = ops.sum(losses)
         if self.reduction == "sum":
             return total
-        share = ops.cast(counted, losses.dtype)
+        return mean(total, self._size(counted, weight))
+
+    def _size(self, counted: Any, weight: Any) -> Any:
+        # What a mean divides by.
         if self.reduction == "mean_with_sample_weight" and weight is not None:
-            share = ops.where(counted, weight, ops.zeros_like(weight))
-        size = _sum_over_replicas(ops.sum(share))
-        empty = size == 0
-        return ops.where(
-            empty, ops.zeros_like(total), total / ops.where(empty, 1.0, size)
-        )
+            return ops.sum(ops.where(counted, weight, ops.zeros_like(weight)))
+        dtype = "float64" if self.dtype == "float64" else "float32"
+        return ops.sum(ops.cast(counted, dtype))
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
@@ -219,6 +219,13 @@ class RobustLoss(keras.losses.Loss):
             "name": self.name,
             "dtype": self.dtype,
         }
+
+
+def mean(total: Any, size: Any) -> Any:
+    """Returns total / size over all replicas, 0 if nothing was counted."""
+    size = _sum_over_replicas(size)
+    empty = size == 0
+    return ops.where(empty, ops.zeros_like(total), total / ops.where(empty, 1.0, size))
 
 
 def _sum_over_replicas(size: Any) -> Any:

@@ -1,6 +1,6 @@
 """What every loss promises, whatever its formula.
 
-Runs over `losses.__all__` with each loss's defaults, so a new loss is held to all of it
+Runs over all of `losses` with each loss's defaults, so a new loss is held to all of it
 by existing; EXTRA adds settings with a path of their own. ForwardCorrection, whose
 matrix says how many classes there are, is in it with one that fits what comes.
 """
@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from backend import jit_modes, to_numpy, value_and_grad, with_mask
+from every_loss import NAMES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,7 +58,7 @@ EXTRA = {
         {"base": losses.GammaCE(gamma=0.1, b=0.3)},
     ],
 }
-PLAIN = [getattr(losses, n) for n in losses.__all__ if n != "ForwardCorrection"]
+PLAIN = [getattr(losses, n) for n in NAMES if n != "ForwardCorrection"]
 CLASSES = [*PLAIN, FittingCorrection]
 
 
