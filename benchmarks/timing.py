@@ -5,6 +5,7 @@ is compared with, so that a machine that slows down slows both. They are of one 
 if the environment says so, as `make bench` does.
 """
 
+import argparse
 import importlib.metadata
 import platform
 import time
@@ -18,6 +19,14 @@ import pandas as pd
 
 OUT = Path(__file__).parents[1] / "results" / "benchmarks.csv"
 BACKEND = keras.backend.backend()
+
+
+def options(doc: str) -> argparse.Namespace:
+    """Returns the command line's `short` and `out`."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="small, to see it works")
+    parser.add_argument("--out", type=Path, default=OUT, help="CSV of the rows")
+    return parser.parse_args()
 
 
 def in_turns(
