@@ -46,8 +46,12 @@ def align(
     ignore_class: int | None,
     axis: int,
     dtype: str,
+    check_scores: bool = True,
 ) -> Aligned:
-    """Brings labels and predictions to one layout; raises where shapes do not fit."""
+    """Brings labels and predictions to one layout; raises where shapes do not fit.
+
+    With `check_scores=False`, `broken` is about labels only.
+    """
     y_pred, y_true = to_tensor(y_pred), to_tensor(_in_32_bits(y_true))
     axis = _class_axis(owner, y_pred, axis)
     y_true = _drop_label_axis(owner, y_true, tuple(y_pred.shape), axis)
@@ -68,7 +72,7 @@ def align(
     if None in (*labels.shape, *scores.shape):
         fits = ops.logical_and(fits, _same_size(labels, scores))
     broken = ops.logical_not(fits)
-    if not from_logits:
+    if check_scores and not from_logits:
         outside = _numerics.outside_unit_interval(scores, slack)
         broken = ops.logical_or(broken, ops.any(outside, axis=-1))
     broken = ops.logical_and(broken, counted)

@@ -52,6 +52,19 @@ def jit_modes():
     return [False] if BACKEND == "torch" else [True, False]
 
 
+def compiled(function, jit):
+    """Returns a function of tensors as Keras compiles it, with `jit_compile=jit`."""
+    if BACKEND == "jax" and jit:
+        import jax
+
+        return jax.jit(function)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=jit)
+    return function
+
+
 def quickly_compiled(how):
     """Returns options for `compile`, without XLA on TensorFlow unless they ask for it.
 

@@ -66,20 +66,22 @@ class BinnedMetric(keras.metrics.Metric):
             ignore_class=self.ignore_class,
             axis=-1,
             dtype=wide,
+            check_scores=False,
         )
+        slack = _numerics.probability_slack(given)
         weight = self._weight(aligned.counted, mask, sample_weight, wide)
-        confidence, correct = self.events(self._probabilities(aligned), aligned)
+        confidence, correct = self._events(aligned, slack)
         if len(weight.shape) < len(confidence.shape):
             weight = ops.expand_dims(weight, -1)
         weight = ops.broadcast_to(weight, ops.shape(confidence))
         confidence = ops.where(weight != 0, confidence, ops.zeros_like(confidence))
         correct = ops.where(weight != 0, correct, ops.zeros_like(correct))
-        index = ops.searchsorted(
-            self._inner_edges(given, wide), ops.reshape(confidence, (-1,)), side="right"
-        )
-        rows = (weight, confidence, correct, index)
         shape = (-1, self._columns)
-        _sums.add_to_sums(self._state, *(ops.reshape(row, shape) for row in rows))
+        weight, confidence, correct = (
+            ops.reshape(row, shape) for row in (weight, confidence, correct)
+        )
+        index = self._bin(confidence, given, wide)
+        _sums.add_to_sums(self._state, weight, confidence, correct, index)
 
     def _weight(self, counted: Any, mask: Any, sample_weight: Any, dtype: str) -> Any:
         owner, weight = type(self).__name__, ops.cast(counted, dtype)
@@ -91,24 +93,43 @@ class BinnedMetric(keras.metrics.Metric):
         no_weight = ops.logical_not(ops.logical_and(weight >= 0, weight < float("inf")))
         return ops.where(no_weight, ops.full_like(weight, float("nan")), weight)
 
-    def _probabilities(self, aligned: _labels.Aligned) -> Any:
-        """Returns probabilities in [0, 1]; rows in which anything is none are NaN."""
-        prob = aligned.scores
+    def _events(self, aligned: _labels.Aligned, slack: float) -> tuple[Any, Any]:
+        """Returns `events`, NaN in rows where anything is no probability or label."""
+        prob, broken = aligned.scores, aligned.broken
         if self.from_logits:
             prob = ops.softmax(prob, axis=-1)
+        else:
+            outside = _numerics.outside_unit_interval(prob, slack)
+            outside = ops.logical_and(ops.any(outside, axis=-1), aligned.counted)
+            broken = ops.logical_or(broken, outside)
         prob = ops.where(prob > 1.0, ops.ones_like(prob), prob)
         prob = ops.where(prob < 0.0, ops.zeros_like(prob), prob)
         # The sum has a NaN wherever a class has one; TensorFlow's softmax leaves the
         # other classes of such a row finite, and its argmax may pick one of them.
         no_number = ops.isnan(ops.sum(prob, axis=-1))
-        bad = ops.expand_dims(ops.logical_or(aligned.broken, no_number), -1)
-        return ops.where(bad, ops.full_like(prob, float("nan")), prob)
+        bad = ops.expand_dims(ops.logical_or(broken, no_number), -1)
+        return self.events(
+            ops.where(bad, ops.full_like(prob, float("nan")), prob), aligned
+        )
 
-    def _inner_edges(self, given: str, wide: str) -> Any:
-        edges = ops.convert_to_tensor(bin_edges(self.num_bins)[1:-1], dtype=wide)
+    def _bin(self, confidence: Any, given: str, wide: str) -> Any:
+        edges = bin_edges(self.num_bins)
+        inner = ops.convert_to_tensor(edges[1:-1], dtype=wide)
         if given in ("float16", "bfloat16") and not self.from_logits:
-            edges = ops.cast(ops.cast(edges, given), wide)
-        return edges
+            inner = ops.cast(ops.cast(inner, given), wide)
+            flat = ops.reshape(confidence, (-1,))
+            index = ops.searchsorted(inner, flat, side="right")
+            return ops.reshape(index, ops.shape(confidence))
+        # The product is wrong by rounding at most: by one bin, at an edge.
+        last = self.num_bins - 1
+        number = ops.where(
+            ops.isnan(confidence), ops.zeros_like(confidence), confidence
+        )
+        guess = ops.minimum(ops.cast(number * self.num_bins, "int32"), last)
+        end = ops.convert_to_tensor([float("inf")], dtype=wide)
+        above = confidence >= ops.take(ops.concatenate([inner, end]), guess)
+        below = confidence < ops.take(ops.concatenate([-end, inner]), guess)
+        return guess + ops.cast(above, "int32") - ops.cast(below, "int32")
 
     def result(self) -> Any:
         """Returns the metric over everything seen; 0 if that is nothing."""

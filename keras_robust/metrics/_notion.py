@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_robust import _checks, _labels
+from keras_robust import _checks, _labels, _top_label
 from keras_robust.calibration._bins import ReliabilityBins
 from keras_robust.calibration._options import checked_notion
 from keras_robust.metrics._base import BinnedMetric, truth
@@ -30,16 +30,31 @@ class OneConfidenceMetric(BinnedMetric):
             )
         return y_pred
 
+    def _events(self, aligned: _labels.Aligned, slack: float) -> tuple[Any, Any]:
+        if self.notion == "positive" or aligned.soft:
+            return super()._events(aligned, slack)
+        prob = aligned.scores
+        if self.from_logits:
+            prob = ops.softmax(prob, axis=-1)
+        confidence, hit, bad = _top_label.top_label(
+            ops.reshape(prob, (-1, prob.shape[-1])),
+            ops.reshape(aligned.labels, (-1,)),
+            slack,
+        )
+        bad = ops.logical_or(bad, ops.reshape(aligned.broken, (-1,)))
+        confidence = ops.where(confidence > 1.0, ops.ones_like(confidence), confidence)
+        confidence = ops.where(bad, ops.full_like(confidence, float("nan")), confidence)
+        shape = (*ops.shape(aligned.labels), 1)
+        hit = ops.cast(hit, confidence.dtype)
+        return ops.reshape(confidence, shape), ops.reshape(hit, shape)
+
     def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
         """Returns the confidence and correctness of each prediction."""
         if self.notion == "positive":
             return prob[..., 1:], truth(aligned)[..., 1:]
         top = ops.expand_dims(ops.argmax(prob, axis=-1), -1)
         confidence = ops.take_along_axis(prob, top, axis=-1)
-        if aligned.soft:
-            return confidence, ops.take_along_axis(aligned.labels, top, axis=-1)
-        hit = ops.equal(ops.cast(top[..., 0], "int32"), aligned.labels)
-        return confidence, ops.expand_dims(ops.cast(hit, confidence.dtype), -1)
+        return confidence, ops.take_along_axis(aligned.labels, top, axis=-1)
 
     def bin_statistics(self) -> ReliabilityBins:
         """Returns the table of the bins: edges, count, confidence, accuracy."""

@@ -61,9 +61,8 @@ def add_to_sums(
     first = ops.arange(columns, dtype="int32") * (num_places // columns)
     place = ops.cast(index, "int32") + first
     if len(state) == 1:
-        rows = ops.stack([weight, weight * confidence, weight * correct], axis=-1)
-        rows = ops.cast(rows, state[0].dtype)
-        state[0].assign(state[0] + ops.transpose(_scatter_add(rows, place, num_places)))
+        rows = (weight, weight * confidence, weight * correct)
+        state[0].assign(state[0] + _sums_at(rows, place, num_places, state[0].dtype))
         return
     middle = _middle_of_places(num_places, columns)
     high, low = _sum_in_lanes(weight, confidence, correct, place, middle)
@@ -96,14 +95,18 @@ def _middle_of_places(num_places: int, columns: int) -> Any:
     return (inside + 0.5) / num_bins
 
 
-def _scatter_add(rows: Any, place: Any, num_places: int) -> Any:
-    rows, place = ops.reshape(rows, (-1, rows.shape[-1])), ops.reshape(place, (-1,))
+def _sums_at(rows: tuple[Any, ...], place: Any, num_places: int, dtype: str) -> Any:
+    # One quantity after another: three columns at once take many times as long.
+    place = ops.reshape(place, (-1,))
+    rows = [ops.reshape(ops.cast(row, dtype), (-1,)) for row in rows]
     if keras.backend.backend() != "torch":
-        return ops.segment_sum(rows, place, num_segments=num_places)
-    # On PyTorch, Keras's `segment_sum` adds up float64 in float32, and its `scatter`
-    # takes a hundred times as long where many rows share a place.
-    sums = ops.zeros((num_places, rows.shape[-1]), dtype=rows.dtype)
-    return sums.index_add(0, place, rows)
+        sums = [ops.segment_sum(row, place, num_segments=num_places) for row in rows]
+    else:
+        # On PyTorch, Keras's `segment_sum` adds up float64 in float32, and its
+        # `scatter` takes a hundred times as long where many rows share a place.
+        zeros, place = ops.zeros((num_places,), dtype=dtype), ops.cast(place, "int64")
+        sums = [zeros.scatter_add(0, place, row) for row in rows]
+    return ops.stack(sums)
 
 
 def _sum_in_lanes(
@@ -112,20 +115,22 @@ def _sum_in_lanes(
     # Few rows per float32 sum, then pairs of sums with their rounding errors. What is
     # summed is the distance to the middle of the bin: it is small, so its errors are.
     offset = confidence - ops.take(middle, place)
-    rows = ops.stack([weight, weight * offset, weight * correct], axis=-1)
+    rows = (weight, weight * offset, weight * correct)
     num_rows, num_places, lanes = place.shape[0], middle.shape[0], 1
     # Lanes for the rows of one column: its places are its own.
     while lanes * _ROWS_PER_LANE < num_rows:
         lanes *= 2
     lane = ops.arange(num_rows, dtype="int32")[:, None] % lanes
-    sums = _scatter_add(rows, lane * num_places + place, lanes * num_places)
-    high = ops.reshape(sums, (lanes, num_places, len(QUANTITIES)))
+    places = lane * num_places + place
+    sums = _sums_at(rows, places, lanes * num_places, middle.dtype)
+    # Of shape (lanes, quantities, places).
+    high = ops.transpose(ops.reshape(sums, (len(rows), lanes, num_places)), (1, 0, 2))
     low = ops.zeros_like(high)
     while lanes > 1:
         lanes //= 2
         high, error = two_sum(high[:lanes], high[lanes:])
         low = low[:lanes] + low[lanes:] + error
-    high, low = ops.transpose(high[0]), ops.transpose(low[0])
+    high, low = high[0], low[0]
     # Back from distances to confidences: add count * middle.
     shift = ops.stack([ops.zeros_like(middle), middle, ops.zeros_like(middle)])
     high, error = two_sum(high, shift * high[:1])
