@@ -73,18 +73,20 @@ class BinnedMetric(keras.metrics.Metric):
         confidence, correct = self._events(aligned, slack)
         if len(weight.shape) < len(confidence.shape):
             weight = ops.expand_dims(weight, -1)
-        weight = ops.broadcast_to(weight, ops.shape(confidence))
-        confidence = ops.where(weight != 0, confidence, ops.zeros_like(confidence))
-        correct = ops.where(weight != 0, correct, ops.zeros_like(correct))
-        shape = (-1, self._columns)
-        weight, confidence, correct = (
-            ops.reshape(row, shape) for row in (weight, confidence, correct)
-        )
+        if self._columns > 1:
+            weight = ops.broadcast_to(weight, ops.shape(confidence))
+        # Column after column of each row.
+        weight, confidence, correct = map(_flat, (weight, confidence, correct))
+        # What is not counted may be NaN. `correct` never is.
+        confidence = ops.where(weight != 0, confidence, 0.0)
         index = self._bin(confidence, given, wide)
-        _sums.add_to_sums(self._state, weight, confidence, correct, index)
+        columns = self._columns
+        _sums.add_to_sums(self._state, columns, weight, confidence, correct, index)
 
     def _weight(self, counted: Any, mask: Any, sample_weight: Any, dtype: str) -> Any:
         owner, weight = type(self).__name__, ops.cast(counted, dtype)
+        if mask is None and sample_weight is None:
+            return weight
         for argument, factor in (("mask", mask), ("sample_weight", sample_weight)):
             if factor is not None:
                 factor = _weights.spread(owner, argument, factor, weight, dtype)
@@ -115,11 +117,11 @@ class BinnedMetric(keras.metrics.Metric):
     def _bin(self, confidence: Any, given: str, wide: str) -> Any:
         edges = bin_edges(self.num_bins)
         inner = ops.convert_to_tensor(edges[1:-1], dtype=wide)
-        if given in ("float16", "bfloat16") and not self.from_logits:
+        rounded = given in ("float16", "bfloat16") and not self.from_logits
+        if rounded:
             inner = ops.cast(ops.cast(inner, given), wide)
-            flat = ops.reshape(confidence, (-1,))
-            index = ops.searchsorted(inner, flat, side="right")
-            return ops.reshape(index, ops.shape(confidence))
+        if rounded or _is_short(confidence):
+            return ops.searchsorted(inner, confidence, side="right")
         # The product is wrong by rounding at most: by one bin, at an edge.
         last = self.num_bins - 1
         number = ops.where(
@@ -153,6 +155,15 @@ class BinnedMetric(keras.metrics.Metric):
             "ignore_class": self.ignore_class,
             **super().get_config(),
         }
+
+
+def _flat(x: Any) -> Any:
+    return x if len(x.shape) == 1 else ops.reshape(x, (-1,))
+
+
+def _is_short(rows: Any) -> bool:
+    # One operation is faster than many, for so few rows.
+    return rows.shape[0] is not None and rows.shape[0] <= 4096
 
 
 def truth(aligned: _labels.Aligned) -> Any:

@@ -36,17 +36,14 @@ class OneConfidenceMetric(BinnedMetric):
         prob = aligned.scores
         if self.from_logits:
             prob = ops.softmax(prob, axis=-1)
-        confidence, hit, bad = _top_label.top_label(
-            ops.reshape(prob, (-1, prob.shape[-1])),
-            ops.reshape(aligned.labels, (-1,)),
-            slack,
-        )
-        bad = ops.logical_or(bad, ops.reshape(aligned.broken, (-1,)))
-        confidence = ops.where(confidence > 1.0, ops.ones_like(confidence), confidence)
-        confidence = ops.where(bad, ops.full_like(confidence, float("nan")), confidence)
-        shape = (*ops.shape(aligned.labels), 1)
-        hit = ops.cast(hit, confidence.dtype)
-        return ops.reshape(confidence, shape), ops.reshape(hit, shape)
+        labels, broken = aligned.labels, aligned.broken
+        if len(prob.shape) != 2:
+            prob = ops.reshape(prob, (-1, prob.shape[-1]))
+            labels, broken = (ops.reshape(x, (-1,)) for x in (labels, broken))
+        confidence, hit, bad = _top_label.top_label(prob, labels, slack)
+        bad = ops.logical_or(bad, broken)
+        confidence = ops.where(bad, float("nan"), ops.minimum(confidence, 1.0))
+        return confidence, ops.cast(hit, confidence.dtype)
 
     def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
         """Returns the confidence and correctness of each prediction."""

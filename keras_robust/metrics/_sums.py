@@ -54,18 +54,29 @@ def add_sum_variables(metric: keras.metrics.Metric, num_places: int) -> list[Any
 
 
 def add_to_sums(
-    state: list[Any], weight: Any, confidence: Any, correct: Any, index: Any
+    state: list[Any],
+    columns: int,
+    weight: Any,
+    confidence: Any,
+    correct: Any,
+    index: Any,
 ) -> None:
-    """Adds one batch of rows, all of shape `(N, columns)`, to the state."""
-    num_places, columns = state[0].shape[-1], index.shape[-1]
-    first = ops.arange(columns, dtype="int32") * (num_places // columns)
-    place = ops.cast(index, "int32") + first
+    """Adds one batch of rows to the state.
+
+    The tensors are of shape `(N * columns,)`: the columns of a row side by side.
+    """
+    num_places = state[0].shape[-1]
+    place = ops.cast(index, "int32")
+    if columns > 1:
+        first = ops.arange(columns, dtype="int32") * (num_places // columns)
+        place = ops.reshape(ops.reshape(place, (-1, columns)) + first, (-1,))
     if len(state) == 1:
         rows = (weight, weight * confidence, weight * correct)
         state[0].assign(state[0] + _sums_at(rows, place, num_places, state[0].dtype))
         return
     middle = _middle_of_places(num_places, columns)
-    high, low = _sum_in_lanes(weight, confidence, correct, place, middle)
+    rows = (weight, confidence, correct)
+    high, low = _sum_in_lanes(*rows, place, middle, columns)
     total, error = two_sum(ops.convert_to_tensor(state[0]), high)
     # The errors go back into the sum at once: left to add up on their own, small ones
     # of one sign would in turn be lost.
@@ -97,8 +108,7 @@ def _middle_of_places(num_places: int, columns: int) -> Any:
 
 def _sums_at(rows: tuple[Any, ...], place: Any, num_places: int, dtype: str) -> Any:
     # One quantity after another: three columns at once take many times as long.
-    place = ops.reshape(place, (-1,))
-    rows = [ops.reshape(ops.cast(row, dtype), (-1,)) for row in rows]
+    rows = [ops.cast(row, dtype) for row in rows]
     if keras.backend.backend() != "torch":
         sums = [ops.segment_sum(row, place, num_segments=num_places) for row in rows]
     else:
@@ -110,17 +120,17 @@ def _sums_at(rows: tuple[Any, ...], place: Any, num_places: int, dtype: str) -> 
 
 
 def _sum_in_lanes(
-    weight: Any, confidence: Any, correct: Any, place: Any, middle: Any
+    weight: Any, confidence: Any, correct: Any, place: Any, middle: Any, columns: int
 ) -> tuple[Any, Any]:
     # Few rows per float32 sum, then pairs of sums with their rounding errors. What is
     # summed is the distance to the middle of the bin: it is small, so its errors are.
     offset = confidence - ops.take(middle, place)
     rows = (weight, weight * offset, weight * correct)
-    num_rows, num_places, lanes = place.shape[0], middle.shape[0], 1
+    num_rows, num_places, lanes = place.shape[0] // columns, middle.shape[0], 1
     # Lanes for the rows of one column: its places are its own.
     while lanes * _ROWS_PER_LANE < num_rows:
         lanes *= 2
-    lane = ops.arange(num_rows, dtype="int32")[:, None] % lanes
+    lane = ops.arange(place.shape[0], dtype="int32") // columns % lanes
     places = lane * num_places + place
     sums = _sums_at(rows, places, lanes * num_places, middle.dtype)
     # Of shape (lanes, quantities, places).
