@@ -4,6 +4,7 @@ On a CPU these are few: not `argmax`, and not what compares before it reduces, u
 the reduction is a comparison too and the rows are short.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 _SHORT = 64
 
 
+@functools.partial(jax.jit, static_argnums=2)  # or eager calls compile each time
 def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     """Returns what `_plain.top_label` does."""
     if prob.shape[-1] <= _SHORT:

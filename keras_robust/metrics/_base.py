@@ -38,7 +38,10 @@ class BinnedMetric(keras.metrics.Metric):
         self._state = _sums.add_sum_variables(self, columns * self.num_bins)
 
     def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
-        """Returns confidences and how far they came true, of shape (..., columns)."""
+        """Returns confidences and how far they came true, of shape (..., columns).
+
+        They are numbers where `prob` is, or of shape (...) if there is one column.
+        """
         raise NotImplementedError
 
     def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
@@ -73,8 +76,9 @@ class BinnedMetric(keras.metrics.Metric):
         confidence, correct = self._events(aligned, slack)
         if len(weight.shape) < len(confidence.shape):
             weight = ops.expand_dims(weight, -1)
-        if self._columns > 1:
-            weight = ops.broadcast_to(weight, ops.shape(confidence))
+        if self._columns > 1 or None in (*weight.shape, *confidence.shape):
+            shape = ops.shape(confidence)
+            weight, correct = (ops.broadcast_to(x, shape) for x in (weight, correct))
         # Column after column of each row.
         weight, confidence, correct = map(_flat, (weight, confidence, correct))
         # What is not counted may be NaN. `correct` never is.

@@ -37,13 +37,20 @@ class OneConfidenceMetric(BinnedMetric):
         if self.from_logits:
             prob = ops.softmax(prob, axis=-1)
         labels, broken = aligned.labels, aligned.broken
-        if len(prob.shape) != 2:
+        positions = ops.shape(prob)[:-1]
+        if None in (*labels.shape, *prob.shape):
+            # Sizes that do not agree are found out by `aligned.broken`.
+            labels, broken = (ops.broadcast_to(x, positions) for x in (labels, broken))
+        if len(positions) > 1:
             prob = ops.reshape(prob, (-1, prob.shape[-1]))
             labels, broken = (ops.reshape(x, (-1,)) for x in (labels, broken))
         confidence, hit, bad = _top_label.top_label(prob, labels, slack)
         bad = ops.logical_or(bad, broken)
         confidence = ops.where(bad, float("nan"), ops.minimum(confidence, 1.0))
-        return confidence, ops.cast(hit, confidence.dtype)
+        hit = ops.cast(hit, confidence.dtype)
+        if len(positions) > 1:
+            confidence, hit = (ops.reshape(x, positions) for x in (confidence, hit))
+        return confidence, hit
 
     def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
         """Returns the confidence and correctness of each prediction."""
