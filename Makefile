@@ -1,5 +1,6 @@
 # make quickstart: from nothing to the result on screen, in a few minutes.
 # make test:       from nothing to every test on every backend.
+# make bench:      time and memory beside Keras's and others', on an idle machine.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL := 3
 export MPLBACKEND := Agg
 export PIP_NO_WARN_SCRIPT_LOCATION := 1
 
-.PHONY: help quickstart test lint package notebooks oldest clean $(BACKENDS:%=test-%)
+.PHONY: help quickstart test bench lint package notebooks oldest clean $(BACKENDS:%=test-%)
 
 help:
 	@grep -E '^# make' Makefile | cut -c 3-
@@ -84,6 +85,18 @@ notebooks: $(FULL)/installed
 	  KERAS_ROBUST_FIGURES=$(CURDIR)/build/notebooks \
 	  $(FULL)/bin/python -m pytest --nbmake --nbmake-timeout=900 notebooks; \
 	done
+
+# One thread, so that CPU time is what a user waits for.
+bench: $(FULL)/installed
+	export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+	  XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"; \
+	for backend in $(BACKENDS); do \
+	  for question in losses memory large_vocabulary metrics fit import_time; do \
+	    KERAS_BACKEND=$$backend $(FULL)/bin/python benchmarks/$$question.py; \
+	  done; \
+	done
+	$(FULL)/bin/python benchmarks/draw.py
+	$(FULL)/bin/python benchmarks/bars.py
 
 clean:
 	rm -rf $(QUICK) $(FULL) build .pytest_cache .ruff_cache .hypothesis

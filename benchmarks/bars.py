@@ -1,0 +1,206 @@
+"""What was measured, beside what it should be: a table of ratios and their bars.
+
+    python benchmarks/bars.py
+
+A ratio is the worst of those that its bar is for. A cross marks a bar that is missed.
+"""
+
+import sys
+from typing import NamedTuple
+
+import pandas as pd
+from timing import options
+
+COLUMNS = {
+    "JAX": ("jax", "jit"),
+    "TensorFlow, XLA": ("tensorflow", "xla"),
+    "TensorFlow, graph": ("tensorflow", "graph"),
+    "PyTorch": ("torch", "eager"),
+}
+ONE_NUMBER = ["GCE(.6)", "GammaCE(.1)", "GammaCE(.1, b=.2)"]
+SGCE = ["SGCE(.6, .1)"]
+ECE = ["ExpectedCalibrationError"]
+WIDE = ["8192 x 100", "2048 x 1000", "512 x 32000"]
+TOKENS = "2048 x 384 x 32000"
+
+
+class Bar(NamedTuple):
+    """What a line of the table compares, and its bars, one for each of COLUMNS."""
+
+    what: str
+    question: str
+    names: list[str]
+    shapes: list[str]
+    bars: tuple[float | None, ...]
+    labels: str | None = None
+    at_least: bool = False
+
+
+BARS = [
+    Bar(
+        "GCE, GammaCE, gated; K ≥ 100",
+        "losses",
+        ONE_NUMBER,
+        WIDE,
+        (0.6, 0.8, 0.8, 1.1),
+        "all",
+    ),
+    Bar(
+        "the same, K = 9",
+        "losses",
+        ONE_NUMBER,
+        ["16384 x 9"],
+        (1.0, 1.0, 1.0, 0.6),
+        "all",
+    ),
+    Bar("SGCE, K ≥ 1000", "losses", SGCE, WIDE[1:], (0.9, 1.1, 1.2, 0.95), "all"),
+    Bar("SGCE, K = 100", "losses", SGCE, WIDE[:1], (1.15, 1.1, 1.05, 1.2), "all"),
+    Bar("SGCE, K = 9", "losses", SGCE, ["16384 x 9"], (1.3, 1.35, 1.1, 0.6), "all"),
+    Bar(
+        "the article's SGCE over ours, K ≥ 100",
+        "article",
+        SGCE,
+        WIDE,
+        (None, None, None, 8.0),
+        "all",
+        True,
+    ),
+    Bar(
+        "the same, K = 9",
+        "article",
+        SGCE,
+        ["16384 x 9"],
+        (None, None, None, 4.0),
+        "all",
+        True,
+    ),
+    Bar(
+        "memory: GCE, K = 32000", "memory", ONE_NUMBER, WIDE[2:], (0.35, 1.1, 1.05, 0.4)
+    ),
+    Bar("memory: SGCE, K = 32000", "memory", SGCE, WIDE[2:], (0.7, 1.1, 3.6, 0.4)),
+    Bar(
+        "ECE update, 10⁶ × 10, over torchmetrics",
+        "metrics",
+        ECE,
+        ["1000000 x 10"],
+        (0.25, 0.25, 0.5, 0.7),
+        "update",
+    ),
+    Bar(
+        "ECE update, 10⁵ × 1000, over torchmetrics",
+        "metrics",
+        ECE,
+        ["100000 x 1000"],
+        (0.1, 0.12, 0.15, 0.15),
+        "update",
+    ),
+    Bar(
+        "fused_linear, 2048 × 384 × 32000",
+        "large vocabulary",
+        ["fused GammaCE(1e-7)"],
+        [TOKENS],
+        (1.25, 1.25, 1.25, 1.25),
+    ),
+    Bar(
+        "memory: the same",
+        "large vocabulary memory",
+        ["fused GammaCE(1e-7)"],
+        [TOKENS],
+        (0.25, None, None, 0.35),
+    ),
+]
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the ratios beside their bars, as text: BARS, and what they leave out."""
+    lines = [_line(rows, bar) for bar in BARS]
+    lines += [_among_labels(rows, kind) for kind in ("30 % ignored", "weighted")]
+    lines.append(_in_fit(rows))
+    return pd.DataFrame(lines).set_index("")
+
+
+def _line(rows: pd.DataFrame, bar: Bar) -> dict[str, str]:
+    line = {"": bar.what}
+    for (column, place), limit in zip(COLUMNS.items(), bar.bars):
+        found = _ratios(_at(rows, *place), bar)
+        worst = (found.min() if bar.at_least else found.max()) if len(found) else None
+        line[column] = _said(worst, limit, bar.at_least)
+    return line
+
+
+def _ratios(rows: pd.DataFrame, bar: Bar) -> pd.Series:
+    article = bar.question == "article"
+    here = rows[rows["question"] == ("losses" if article else bar.question)]
+    here = here[here["shape"].isin(bar.shapes)]
+    if bar.labels:
+        here = here[here["labels"] == bar.labels]
+    ours = here[here["name"].isin(bar.names)].set_index("shape")["ratio"]
+    if not article:
+        return ours
+    theirs = here[here["name"] == "article's SGCE"].set_index("shape")["ratio"]
+    return (theirs / ours).dropna()
+
+
+def _among_labels(rows: pd.DataFrame, kind: str) -> dict[str, str]:
+    line = {"": f"losses, {kind}: over the ratio with all, median"}
+    for column, place in COLUMNS.items():
+        here = _at(rows, *place)
+        here = here[
+            (here["question"] == "losses") & here["name"].isin(ONE_NUMBER + SGCE)
+        ]
+        by = {
+            k: part.set_index(["name", "shape"]) for k, part in here.groupby("labels")
+        }
+        found = None
+        if {"all", kind} <= by.keys():
+            found = (by[kind]["ratio"] / by["all"]["ratio"]).median()
+        line[column] = _said(found, 1.1)
+    return line
+
+
+def _in_fit(rows: pd.DataFrame) -> dict[str, str]:
+    line = {"": "ECE in `fit`, per step of 128 rows, over no metric"}
+    here = rows[rows["question"] == "fit step"]
+    for column, (backend, mode) in COLUMNS.items():
+        part = here[here["backend"] == backend].set_index("name")
+        if mode == "graph" or "no metric" not in part.index:
+            line[column] = "–"
+        elif backend == "jax":
+            more = 1e6 * part.loc[[*ECE, "no metric"], "median_s"].diff(-1).iloc[0]
+            line[column] = _mark(f"+{more:.0f} µs (≤ +25 µs)", more <= 25)
+        else:
+            more, limit = (
+                part.loc[ECE[0], "ratio"] - 1,
+                {"torch": 0.25}.get(backend, 0.1),
+            )
+            line[column] = _mark(f"{more:+.0%} (≤ {limit:+.0%})", more <= limit)
+    return line
+
+
+def _at(rows: pd.DataFrame, backend: str, mode: str) -> pd.DataFrame:
+    return rows[(rows["backend"] == backend) & (rows["mode"] == mode)]
+
+
+def _said(ratio: float | None, limit: float | None, at_least: bool = False) -> str:
+    if ratio is None or pd.isna(ratio):
+        return "–"
+    if limit is None:
+        return f"{ratio:.2f}"
+    sign, fine = ("≥", ratio >= limit) if at_least else ("≤", ratio <= limit)
+    return _mark(f"{ratio:.2f} ({sign} {limit:.2f})", fine)
+
+
+def _mark(text: str, fine: bool) -> str:
+    return text if fine else f"{text} ✗"
+
+
+def markdown(made: pd.DataFrame) -> str:
+    """Returns the table as Markdown."""
+    head = ["", *made.columns]
+    lines = [head, ["---"] * len(head)]
+    lines += [[what, *cells] for what, *cells in made.itertuples()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown(table(pd.read_csv(options(__doc__).out))))
