@@ -35,17 +35,26 @@ def _f1_without_warmup() -> Iterable[RunConfig]:
     return [_with_q(q, noise_rate=rate, warmup_epochs=0) for rate, q in cells]
 
 
+_LONG: tuple[dict[str, Any], ...] = (
+    {"loss": "CE"},
+    {"loss": "GCE", "q": 0.6},
+    {"loss": "GammaCE", "gamma_rule": "true_rate"},
+)
+
+
 def _epochs() -> Iterable[RunConfig]:
     options = {"epochs": 10, "learning_rate_schedule": "constant", "trace": True}
-    losses = (
-        {"loss": "CE"},
-        {"loss": "GCE", "q": 0.6},
-        {"loss": "GammaCE", "gamma_rule": "true_rate"},
-    )
     return [
         RunConfig(noise_rate=rate, **loss, **options)
-        for rate, loss in product((0.6, 0.4), losses)
+        for rate, loss in product((0.6, 0.4), _LONG)
     ]
+
+
+def _memorisation() -> Iterable[RunConfig]:
+    # Fewer sentences, seen often, and steps that grow small at the end: what a model
+    # needs to learn labels by heart.
+    options = {"epochs": 10, "train_sentences": 2500, "trace": True}
+    return [RunConfig(noise_rate=0.6, **loss, **options) for loss in _LONG]
 
 
 def _calibration() -> Iterable[RunConfig]:
@@ -85,6 +94,7 @@ _GRIDS: dict[str, Callable[[], Iterable[RunConfig]]] = {
     "gamma": _gamma,
     "calibration": _calibration,
     "epochs": _epochs,
+    "memorisation": _memorisation,
     "annotators": _annotators,
     "f1_without_warmup": _f1_without_warmup,
 }
@@ -97,9 +107,10 @@ def grid(name: str, *, seeds: int = 3, **changes: Any) -> list[RunConfig]:
     Args:
         name: `"f1"`, noise rate times q of GCE; `"f1_without_warmup"`, some of it
             without the warm-up of cross entropy; `"epochs"`, ten epochs, measured
-            after each; `"calibration"`, noise rate times q times smoothing; `"gamma"`,
-            noise rate times ways to choose γ; `"annotators"`, four losses on the noise
-            of six annotators.
+            after each; `"memorisation"`, the same on half the sentences, with a
+            learning rate that falls; `"calibration"`, noise rate times q times
+            smoothing; `"gamma"`, noise rate times ways to choose γ; `"annotators"`,
+            four losses on the noise of six annotators.
         seeds: Number of seeds, from 0. Defaults to 3.
         **changes: Fields of `RunConfig` to change in every run, such as
             `train_sentences=None`.

@@ -17,6 +17,7 @@ SIZES = {
     "f1": 6 * 6,
     "f1_without_warmup": 2 * 4,
     "epochs": 2 * 3,
+    "memorisation": 3,
     "calibration": 3 * 3 * 5,
     "gamma": 5 * 6,
     "annotators": 6 * 4,
