@@ -14,6 +14,9 @@ from keras_robust._row_terms import _powers
 def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any, ...]:
     """Returns what `_plain.row_terms` does."""
     shape, num_classes = tf.shape(logits), logits.shape[-1]
+    if not (labels.shape.is_fully_defined() and logits.shape.is_fully_defined()):
+        # The loss is NaN if there are labels for one row only: here that is no error.
+        labels, live = (tf.broadcast_to(x, shape[:-1]) for x in (labels, live))
     labels, live = tf.reshape(labels, [-1]), tf.reshape(live, [-1, 1])
 
     @tf.custom_gradient
