@@ -47,7 +47,7 @@ def both(logits, labels, live, q, dtype="float32"):
         value_and_grad(combined(terms, labels, live, q, weights), logits, kind)
         for terms, kind in [
             (_row_terms.row_terms, dtype),
-            (_plain.row_terms, "float64" if BACKEND != "jax" else "float32"),
+            (_plain.row_terms, dtype if BACKEND == "jax" else "float64"),
         ]
     ]
 
@@ -86,9 +86,8 @@ def test_each_row_has_its_own_terms(q):
     np.testing.assert_allclose(to_numpy(results[1]), expected, rtol=1e-5)
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="JAX computes in float32 here")
 @pytest.mark.parametrize("q", EXPONENTS)
-def test_float64_has_all_its_digits(q):
+def test_float64_has_all_its_digits(float64, q):
     logits, labels, live = draw((7, 9))
     (value, gradient), (expected, by_plain) = both(logits, labels, live, q, "float64")
     np.testing.assert_allclose(value, expected, rtol=1e-12)
