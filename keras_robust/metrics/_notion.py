@@ -46,7 +46,9 @@ class OneConfidenceMetric(BinnedMetric):
             labels, broken = (ops.reshape(x, (-1,)) for x in (labels, broken))
         confidence, hit, bad = _top_label.top_label(prob, labels, slack)
         bad = ops.logical_or(bad, broken)
-        confidence = ops.where(bad, float("nan"), ops.minimum(confidence, 1.0))
+        # Not by `minimum`, which on PyTorch rounds to float32.
+        confidence = ops.where(confidence > 1.0, ops.ones_like(confidence), confidence)
+        confidence = ops.where(bad, float("nan"), confidence)
         hit = ops.cast(hit, confidence.dtype)
         if len(positions) > 1:
             confidence, hit = (ops.reshape(x, positions) for x in (confidence, hit))

@@ -116,6 +116,23 @@ def test_every_edge_is_the_first_confidence_of_its_bin(float64, dtype, numbers):
         np.testing.assert_array_equal(count, expected, err_msg=f"{num_bins} bins")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [51, 8193])
+def test_every_edge_is_the_first_confidence_of_its_bin_for_class_ids(
+    float64, dtype, rows
+):
+    # Few rows and many are binned in different ways.
+    top = np.arange(50, 101) / 100
+    prob = np.stack([top, 1 - top], -1).astype(dtype)
+    labels = np.zeros(rows, int)
+    labels[51:] = -100
+    metric = ExpectedCalibrationError(100)
+    metric.update_state(labels, np.resize(prob, (rows, 2)))
+    expected = np.repeat([0.0, 1.0], 50)
+    expected[-1] = 2
+    np.testing.assert_array_equal(metric.bin_statistics().count, expected)
+
+
 def test_edges_below_one_half_need_many_classes():
     # 200 bins: a confidence of k/200 is the largest of ever more equal probabilities.
     num_bins = 200
