@@ -126,10 +126,19 @@ def test_hidden_states_that_do_not_count_may_be_anything():
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_that_of_the_product(dtype):
     loss = GammaCE(gamma=0.1, from_logits=True)
-    hidden = ops.cast(HIDDEN, dtype)
-    value = fused_linear(loss, LABELS, hidden, KERNEL, rows_at_once=7)
-    expected = unfused(loss, LABELS, hidden, ops.cast(KERNEL, dtype))
-    np.testing.assert_allclose(to_numpy(value), to_numpy(expected), rtol=1e-3)
+
+    def cost(function):
+        return lambda h: function(ops.cast(h, dtype))
+
+    value, gradient = value_and_grad(
+        cost(lambda h: fused_linear(loss, LABELS, h, KERNEL, rows_at_once=7)), HIDDEN
+    )
+    expected, slopes = value_and_grad(
+        cost(lambda h: unfused(loss, LABELS, h, ops.cast(KERNEL, dtype))), HIDDEN
+    )
+    np.testing.assert_allclose(value, expected, rtol=1e-3)
+    atol = 1e-2 * np.abs(slopes).max()
+    np.testing.assert_allclose(gradient, slopes, atol=atol)
 
 
 def test_a_batch_of_no_rows_costs_nothing():

@@ -148,6 +148,18 @@ def test_edges_below_one_half_need_many_classes():
 
 
 @every_metric
+@pytest.mark.parametrize("num_classes", [1, 3, 100])
+def test_a_batch_of_no_rows_changes_nothing(cls, num_classes):
+    prob = np.full((2, num_classes), 1 / num_classes, "float32")
+    metric = cls()
+    metric.update_state([0, 0], prob)
+    before = float(metric.result())
+    metric.update_state(np.zeros(0, int), prob[:0])
+    assert float(metric.result()) == before
+    assert metric.bin_statistics().total == 2
+
+
+@every_metric
 def test_a_confidence_of_exactly_1_counts(cls):
     metric = cls()
     assert read(metric, ([0, 1], np.array([[1.0, 0.0], [1.0, 0.0]], "float32"))) == 0.5
