@@ -1,4 +1,4 @@
-"""On JAX: reductions of the kind that XLA turns into vector instructions.
+"""On JAX: blocks of rows, and reductions that XLA turns into vector instructions.
 
 On a CPU these are few: not `argmax`, and not what compares before it reduces, unless
 the reduction is a comparison too and the rows are short.
@@ -12,11 +12,30 @@ import jax.numpy as jnp
 
 # Up to so many classes, XLA unrolls a row.
 _SHORT = 64
+# Numbers in a block of rows: 1 MB of float32.
+_BLOCK = 1 << 18
 
 
 @functools.partial(jax.jit, static_argnums=2)  # or eager calls compile each time
 def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     """Returns what `_plain.top_label` does."""
+    rows, step = len(prob), max(1, _BLOCK // prob.shape[-1])
+    # A slice of rows that lie on several devices would move them.
+    if rows <= 2 * step or jax.default_backend() != "cpu" or jax.device_count() > 1:
+        return _of_block(prob, labels, slack)
+
+    def add_block(i: Any, made: Any) -> Any:
+        first = jnp.minimum(i * step, rows - step)  # the last one overlaps
+        block = [jax.lax.dynamic_slice_in_dim(x, first, step) for x in (prob, labels)]
+        fresh = _of_block(*block, slack)
+        pairs = zip(made, fresh)
+        return [jax.lax.dynamic_update_slice(x, new, (first,)) for x, new in pairs]
+
+    made = [jnp.empty(rows, dtype) for dtype in (prob.dtype, bool, bool)]
+    return tuple(jax.lax.fori_loop(0, -(-rows // step), add_block, made))
+
+
+def _of_block(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     if prob.shape[-1] <= _SHORT:
         return _of_short_rows(prob, labels, slack)
     # XLA's may pass over a NaN; a sum does not.

@@ -10,6 +10,9 @@ from keras_robust.calibration._bins import ReliabilityBins, bin_edges
 from keras_robust.calibration._options import checked_num_bins
 from keras_robust.metrics import _sums
 
+# So many comparisons of a number with an edge are faster than finding its bin.
+_FEW_BINS = 32
+
 
 class BinnedMetric(keras.metrics.Metric):
     """Base of the metrics that are read off reliability bins of equal width.
@@ -119,19 +122,23 @@ class BinnedMetric(keras.metrics.Metric):
         )
 
     def _bin(self, confidence: Any, given: str, wide: str) -> Any:
-        edges = bin_edges(self.num_bins)
-        inner = ops.convert_to_tensor(edges[1:-1], dtype=wide)
+        inner = bin_edges(self.num_bins)[1:-1].astype(wide)
         rounded = given in ("float16", "bfloat16") and not self.from_logits
         if rounded:
-            inner = ops.cast(ops.cast(inner, given), wide)
+            inner = ops.convert_to_numpy(ops.cast(ops.cast(inner, given), wide))
+        if keras.backend.backend() == "jax" and self.num_bins <= _FEW_BINS:
+            # XLA makes one loop of it; a search is one for each row.
+            index = ops.zeros_like(confidence, dtype="int32")
+            for edge in inner:
+                index = index + ops.cast(confidence >= edge, "int32")
+            return index
+        inner = ops.convert_to_tensor(inner, dtype=wide)
         if rounded or _is_short(confidence):
             return ops.searchsorted(inner, confidence, side="right")
-        # The product is wrong by rounding at most: by one bin, at an edge.
-        last = self.num_bins - 1
-        number = ops.where(
-            ops.isnan(confidence), ops.zeros_like(confidence), confidence
-        )
-        guess = ops.minimum(ops.cast(number * self.num_bins, "int32"), last)
+        # The product is wrong by rounding at most: by one bin, at an edge. Of NaN, an
+        # integer is whatever the machine likes.
+        guess = ops.cast(confidence * self.num_bins, "int32")
+        guess = ops.clip(guess, 0, self.num_bins - 1)
         end = ops.convert_to_tensor([float("inf")], dtype=wide)
         above = confidence >= ops.take(ops.concatenate([inner, end]), guess)
         below = confidence < ops.take(ops.concatenate([-end, inner]), guess)
