@@ -8,10 +8,12 @@ from keras_robust.noise._matrices import (
     symmetric_matrix,
 )
 from keras_robust.noise._noisy_labels import NoisyLabels
+from keras_robust.noise._span_smoothing import SpanSmoothing
 from keras_robust.noise._spans import corrupt_spans
 
 __all__ = [
     "NoisyLabels",
+    "SpanSmoothing",
     "corrupt_spans",
     "estimate_matrix",
     "estimate_rate",
