@@ -18,6 +18,7 @@ from keras_robust.calibration._scores import brier_score, negative_log_likelihoo
 from keras_robust.calibration._smooth_ece import smooth_ece
 from keras_robust.calibration._temperature import TemperatureScaling, temperature_scale
 from keras_robust.calibration._temperature_layer import Temperature
+from keras_robust.calibration._template_plane import TemplatePlane
 from keras_robust.calibration._uncertainty import NullValue
 from keras_robust.calibration._vector import VectorScaling
 
@@ -33,6 +34,7 @@ __all__ = [
     "ReliabilityHistory",
     "Temperature",
     "TemperatureScaling",
+    "TemplatePlane",
     "VectorScaling",
     "analytic_calibrator",
     "area_under_risk_coverage",

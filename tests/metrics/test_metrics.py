@@ -90,7 +90,9 @@ def test_ece_and_mce_are_those_of_netcal_and_scikit_learn():
     [
         # JAX compiles anew for each.
         pytest.param(
-            "float32", range(2, 201, 5 if BACKEND == "jax" else 1), marks=pytest.mark.slow
+            "float32",
+            range(2, 201, 5 if BACKEND == "jax" else 1),
+            marks=pytest.mark.slow,
         ),
         ("float64", [2, 3, 7, 10, 15, 49, 100, 200]),
         ("float16", [2, 3, 7, 10, 15, 49, 100, 200]),
