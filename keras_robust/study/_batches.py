@@ -28,7 +28,8 @@ class Batches(keras.utils.PyDataset):
 
     Args:
         encoded: The sentences.
-        labels: int array of shape `(pieces,)`, -100 where there is none.
+        labels: int array of shape `(pieces,)`, -100 where there is none, or soft
+            targets of shape `(pieces, K)`.
         inputs: Makes the model's inputs from token ids and padding mask, both of shape
             `(batch, length)`, and the positions of the pieces.
         batch_size: Sentences in a batch.
@@ -57,7 +58,8 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
         where, mask = self.positions(index)
         token_ids = np.where(mask, self.encoded.token_ids[where], 0)
-        labels = np.where(mask, self.labels[where], IGNORED)
+        labels = self.labels[where]
+        labels[~mask] = IGNORED
         return self.inputs(token_ids, mask, where), labels
 
     def positions(self, index: int) -> tuple[np.ndarray, np.ndarray]:

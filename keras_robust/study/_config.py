@@ -14,7 +14,9 @@ GAMMA_RULES = ("fixed", "true_rate", "estimated_rate", "linear")
 SCHEDULES = ("linear", "constant")
 UNIFORM_NOISES = ("symmetric", "pair")
 ANNOTATORS = ("expert", "crowdbest", "crowd", "distant", "weak", "llm")
-NOISES = (*UNIFORM_NOISES, *ANNOTATORS)
+NOISES = (*UNIFORM_NOISES, "boundary", *ANNOTATORS)
+# Fields that came later: at their defaults they leave the keys of older rows alone.
+_LATER = ("span_smoothing",)
 # Others would need their loss scaled, or cannot be kept in NumPy files.
 DTYPES = ("float32", "mixed_bfloat16")
 
@@ -29,13 +31,17 @@ class RunConfig:
 
     Args:
         noise: How the training labels (and the noisy copy of the development labels)
-            are made wrong: `"symmetric"` or `"pair"` at `noise_rate`; or real, the
-            annotations of NoiseBench: `"expert"`, `"crowdbest"`, `"crowd"`,
-            `"distant"`, `"weak"`, `"llm"`. Defaults to `"symmetric"`.
-        noise_rate: Probability in [0, 1] that a label is wrong. Only for drawn noise.
+            are made wrong: `"symmetric"` or `"pair"` at `noise_rate`; `"boundary"`,
+            one end of an entity moved by a word; or real, the annotations of
+            NoiseBench: `"expert"`, `"crowdbest"`, `"crowd"`, `"distant"`, `"weak"`,
+            `"llm"`. Defaults to `"symmetric"`.
+        noise_rate: Probability in [0, 1] that a label is wrong, or for `"boundary"`
+            an entity. Only for drawn noise.
         loss: `"CE"`, `"GCE"`, `"SGCE"` or `"GammaCE"`. Defaults to `"CE"`.
         q: Exponent of GCE and SGCE, in [0, 1].
         smoothing: Label smoothing of CE and SGCE, in [0, 1).
+        span_smoothing: Smoothing of training targets over neighbouring words, in
+            [0, 1), as `noise.SpanSmoothing` does; in the warm-up too.
         gamma: γ of GammaCE in [0, 1], for `gamma_rule="fixed"`.
         gamma_rule: Where γ comes from: `"fixed"`, `gamma`; `"true_rate"`, γ* of the
             noise rate that the labels really have; `"estimated_rate"`, γ* of the rate
@@ -81,6 +87,7 @@ class RunConfig:
     loss: str = "CE"
     q: float = 0.0
     smoothing: float = 0.0
+    span_smoothing: float = 0.0
     gamma: float = 0.0
     gamma_rule: str = "fixed"
     gate: float = 0.0
@@ -115,7 +122,8 @@ class RunConfig:
         fix = "Pass a share, such as 0.2."
         for argument in ("noise_rate", "q", "gamma", "gate"):
             self._keep(argument, _checks.fraction, fix=fix)
-        self._keep("smoothing", _checks.fraction, fix=fix, include_one=False)
+        for argument in ("smoothing", "span_smoothing"):
+            self._keep(argument, _checks.fraction, fix=fix, include_one=False)
         self._keep("learning_rate", _checks.positive, fix="Pass a rate, such as 5e-4.")
         self._keep("trace", _checks.flag)
 
@@ -187,7 +195,9 @@ class RunConfig:
             name: _like(row.get(name, default), default)
             for name, default in fields.items()
         }
-        return cls(**given)
+        # Not there in rows that are older than they.
+        missing = {name: fields[name] for name in _LATER if given[name] is None}
+        return cls(**given | missing)
 
     def key(self, **extra: Any) -> str:
         """Returns 16 hexadecimal digits that name this configuration.
@@ -195,7 +205,12 @@ class RunConfig:
         Args:
             **extra: What else tells runs apart, such as the backend.
         """
-        text = json.dumps({**self.to_dict(), **extra}, sort_keys=True)
+        named = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in _LATER or getattr(self, field.name) != field.default
+        }
+        text = json.dumps({**named, **extra}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def warmup(self) -> "RunConfig":

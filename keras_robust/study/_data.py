@@ -22,6 +22,7 @@ class Split:
         encoded: The sentences.
         clean: int32 array of shape `(pieces,)`: the true labels.
         given: The labels that an annotator gave, of the same shape.
+        targets: What to train on: `given`, or soft targets of shape `(pieces, K)`.
         encoder: Tells what the model takes.
         hidden: Output of the layers that stay, for all sentences of the corpus; None
             if there are none.
@@ -31,14 +32,15 @@ class Split:
     encoded: Encoded
     clean: np.ndarray
     given: np.ndarray
+    targets: np.ndarray
     encoder: Encoder
     hidden: np.ndarray | None
     origin: np.ndarray
 
     def batches(self, batch_size: int, **options: Any) -> Batches:
-        """Returns batches with the given labels."""
+        """Returns batches with the targets."""
         options = {"batch_size": batch_size, **options}
-        return Batches(self.encoded, self.given, self._inputs, **options)
+        return Batches(self.encoded, self.targets, self._inputs, **options)
 
     def _inputs(
         self, token_ids: np.ndarray, mask: np.ndarray, where: np.ndarray
@@ -86,10 +88,13 @@ def _split(
     chosen = _chosen(config, name, len(encoded))
     taken = encoded.take(chosen)
     clean = taken.labels["clean"]
+    given = clean if name == "test" else _given(config, name, taken)
+    smooth = config.span_smoothing if name == "train" else 0.0
     return Split(
         taken,
         clean,
-        clean if name == "test" else _given(config, name, taken),
+        given,
+        _smoothed(taken, given, smooth) if smooth else given,
         encoder,
         hidden_states(config, name, encoded, encoder, preset),
         encoded.pieces(chosen),
@@ -109,8 +114,24 @@ def _given(config: RunConfig, name: str, encoded: Encoded) -> np.ndarray:
     if config.annotated:
         return encoded.labels[config.noise]
     rng = np.random.default_rng([config.seed, 1 if name == "train" else 2])
+    if config.noise == "boundary":
+        sentences = np.split(encoded.labels["clean"], encoded.offsets[1:])
+        options = {"shift": config.noise_rate, "seed": rng}
+        return np.concatenate(noise.corrupt_spans(sentences, TAGS, **options).labels)
     matrix = noise_matrix(config)
     return noise.flip_labels(encoded.labels["clean"], matrix, seed=rng).labels
+
+
+def _smoothed(encoded: Encoded, given: np.ndarray, smoothing: float) -> np.ndarray:
+    # Over words: between first pieces, later ones would stand in the way.
+    where = np.flatnonzero(given != IGNORED)
+    ends = np.searchsorted(where, encoded.offsets[1:])
+    of_words = noise.SpanSmoothing(len(TAGS), smoothing=smoothing)(
+        np.split(given[where], ends)
+    )
+    targets = np.full((len(given), len(TAGS)), IGNORED, "float32")
+    targets[where] = np.concatenate(of_words)
+    return targets
 
 
 def noise_matrix(config: RunConfig) -> np.ndarray:

@@ -89,6 +89,20 @@ def _annotators() -> Iterable[RunConfig]:
     ]
 
 
+def _spans() -> Iterable[RunConfig]:
+    noisy: tuple[dict[str, Any], ...] = (
+        {"loss": "CE"},
+        {"loss": "CE", "smoothing": 0.2},
+        {"loss": "CE", "span_smoothing": 0.2},
+        {"loss": "GCE", "q": 0.6},
+        {"loss": "GCE", "q": 0.6, "span_smoothing": 0.2},
+    )
+    boundary = [
+        RunConfig(noise="boundary", noise_rate=0.5, **options) for options in noisy
+    ]
+    return [RunConfig(), RunConfig(span_smoothing=0.2), *boundary]
+
+
 _GRIDS: dict[str, Callable[[], Iterable[RunConfig]]] = {
     "f1": _f1,
     "gamma": _gamma,
@@ -97,6 +111,7 @@ _GRIDS: dict[str, Callable[[], Iterable[RunConfig]]] = {
     "memorisation": _memorisation,
     "annotators": _annotators,
     "f1_without_warmup": _f1_without_warmup,
+    "spans": _spans,
 }
 GRID_NAMES = tuple(_GRIDS)
 
@@ -110,7 +125,8 @@ def grid(name: str, *, seeds: int = 3, **changes: Any) -> list[RunConfig]:
             after each; `"memorisation"`, the same on half the sentences, with a
             learning rate that falls; `"calibration"`, noise rate times q times
             smoothing; `"gamma"`, noise rate times ways to choose γ; `"annotators"`,
-            four losses on the noise of six annotators.
+            four losses on the noise of six annotators; `"spans"`, targets smoothed
+            along spans where half of the entities have a wrong end.
         seeds: Number of seeds, from 0. Defaults to 3.
         **changes: Fields of `RunConfig` to change in every run, such as
             `train_sentences=None`.

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_robust import calibration
-from keras_robust.study._config import RunConfig
+from keras_robust.study._config import UNIFORM_NOISES, RunConfig
 from keras_robust.study._corpus import TAGS
 from keras_robust.study._data import Split, noise_matrix, splits_of
 from keras_robust.study._encoder import (
@@ -192,7 +192,7 @@ def _traced(model: keras.Model, splits: dict[str, Split]) -> dict[str, float]:
 
 
 def _matrix(config: RunConfig, splits: dict[str, Split]) -> np.ndarray:
-    if not config.annotated:
+    if config.noise in UNIFORM_NOISES:
         return noise_matrix(config)
     realised = splits["train"].matrix
     unseen = np.isnan(realised).any(axis=1, keepdims=True)

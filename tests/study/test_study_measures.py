@@ -30,7 +30,7 @@ def split_of(*sentences, given=None):
         wrong[labels != -100] = [TAGS.index(tag) for tag in given.split()]
     lengths = np.array([len(row) for row in rows])
     encoded = Encoded(np.zeros(len(labels), "int32"), lengths, {"clean": labels})
-    return Split(encoded, labels, wrong, None, None, np.arange(len(labels)))
+    return Split(encoded, labels, wrong, wrong, None, None, np.arange(len(labels)))
 
 
 def tags(text):

@@ -10,6 +10,7 @@ from tiny import SIZES, make_corpus, quick
 
 from keras_robust import noise, study
 from keras_robust.study._cache import cache_folder, encoded_corpus
+from keras_robust.study._corpus import TAGS
 from keras_robust.study._data import splits_of
 from keras_robust.study._encoded import encode
 from keras_robust.study._encoder import Encoder, load_backbone, load_tokenizer
@@ -228,6 +229,54 @@ def test_pair_noise_gives_the_next_tag(preset):
     wrong = given != clean
     assert abs(wrong.mean() - 0.4) < 4 * np.sqrt(0.24 / len(clean))
     np.testing.assert_array_equal(given[wrong], (clean[wrong] + 1) % 9)
+
+
+def test_boundary_noise_moves_the_ends_of_entities(preset):
+    train = splits(quick(noise="boundary", noise_rate=1.0), preset)["train"]
+    clean, given = train.clean[train.words], train.given[train.words]
+    wrong = given != clean
+    assert 0.05 < train.rate < 0.6
+    # What was outside comes in, what was inside goes out, or what comes after a
+    # beginning becomes one; types stay.
+    types = {(TAGS[a][2:], TAGS[b][2:]) for a, b in zip(clean[wrong], given[wrong])}
+    assert all("" in pair or len(set(pair)) == 1 for pair in types)
+    assert any("" in pair for pair in types)
+    again = splits(quick(noise="boundary", noise_rate=1.0), preset)["train"]
+    np.testing.assert_array_equal(again.given, train.given)
+    assert (train.targets == train.given).all()
+
+
+def test_training_targets_are_smoothed_over_neighbouring_words(preset):
+    config = quick(noise_rate=0.3, span_smoothing=0.4)
+    made = splits(config, preset)
+    train = made["train"]
+    begin = 0
+    for length in train.encoded.lengths:
+        given = train.given[begin : begin + length]
+        where = np.flatnonzero(given != -100)
+        for i, position in enumerate(where):
+            expected = np.zeros(9)
+            neighbours = [j for j in (i - 1, i + 1) if 0 <= j < len(where)]
+            expected[given[position]] = 1 - 0.2 * len(neighbours)
+            for j in neighbours:
+                expected[given[where[j]]] += 0.2
+            got = train.targets[begin + position]
+            np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7)
+        begin += length
+    assert (train.targets[train.given == -100] == -100).all()
+    # What is measured is measured with labels.
+    assert made["dev"].targets.ndim == made["test"].targets.ndim == 1
+
+
+@pytest.mark.parametrize("loss", [{"loss": "CE"}, {"loss": "GCE", "q": 0.6}])
+def test_a_run_learns_from_smoothed_boundaries(preset, loss):
+    options = {"noise": "boundary", "noise_rate": 0.5, "epochs": 2}
+    row = study.run(quick(**options, **loss, span_smoothing=0.3)).row
+    plain = study.run(quick(**options, **loss)).row
+    assert row["key"] != plain["key"]
+    assert row["train_realised_rate"] == plain["train_realised_rate"]
+    assert np.isfinite(row["test_nll"])
+    assert row["test_nll"] != plain["test_nll"]
 
 
 def test_the_noise_of_a_run_does_not_depend_on_its_loss(preset):
