@@ -4,6 +4,7 @@ from keras_robust.study._cache import unavailable
 from keras_robust.study._config import RunConfig
 from keras_robust.study._grid import run_grid
 from keras_robust.study._grids import grid
+from keras_robust.study._images import LabelledImages, read_cifar10n
 from keras_robust.study._run import RunResult, run
 from keras_robust.study._tables import (
     read_results,
@@ -13,9 +14,11 @@ from keras_robust.study._tables import (
 )
 
 __all__ = [
+    "LabelledImages",
     "RunConfig",
     "RunResult",
     "grid",
+    "read_cifar10n",
     "read_results",
     "reliability_bins",
     "run",

@@ -99,7 +99,10 @@ def test_the_warmup_is_its_own_warmup():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"noise": "loud"}, "`noise` must be one of 'symmetric', 'pair', 'boundary', 'expert'"),
+        (
+            {"noise": "loud"},
+            "`noise` must be one of 'symmetric', 'pair', 'boundary', 'expert'",
+        ),
         ({"loss": "MAE"}, "`loss` must be one of 'CE', 'GCE', 'SGCE', 'GammaCE'"),
         ({"gamma_rule": "best"}, "`gamma_rule` must be one of 'fixed'"),
         ({"learning_rate_schedule": "cosine"}, "must be one of 'linear', 'constant'"),
