@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from backend import BACKEND, to_numpy, with_mask
 from keras import ops
+from keras.distillation import LogitsDistillation
 
 pytestmark = pytest.mark.slow  # written down for the Keras of today, not the oldest
 
@@ -67,6 +68,19 @@ def test_keras_takes_weights_of_samples_for_weights_of_time_steps():
     weight = np.array([1.0, 0.0])
     weighed = to_numpy(CE(from_logits=True, reduction="none")(LABELS, LOGITS, weight))
     np.testing.assert_allclose(weighed, per_position * weight[None, :], rtol=1e-6)
+
+
+def test_keras_takes_a_teachers_logits_for_probabilities():
+    teacher = np.array([[-6.0, -10.0, -10.0]], "float32")
+    student = np.array([[-10.0, -6.0, -10.0]], "float32")
+    p, q = (np.exp(z) / np.exp(z).sum() for z in (teacher, student))
+    expected = (p * np.log(p / q)).sum()
+    assert expected > 3
+    by_default = LogitsDistillation(temperature=1.0).compute_loss(teacher, student)
+    assert float(by_default) == pytest.approx(0.0, abs=1e-6)
+    given = LogitsDistillation(temperature=1.0, loss=keras.losses.KLDivergence())
+    loss = float(given.compute_loss(teacher, student))
+    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_copied_keras_metric_is_empty():
