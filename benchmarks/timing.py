@@ -1,17 +1,21 @@
 """Timing of several things in turns, in CPU seconds of this process, and its rows.
 
 Times are compared as ratios within one run: what is measured takes turns with what it
-is compared with, so that a machine that slows down slows both. They are of one thread
-if the environment says so, as `make bench` does.
+is compared with, so that a machine that slows down slows both. The process keeps to one
+core, where the system lets it, and `make bench` tells the libraries to use one thread.
 """
 
 import argparse
 import importlib.metadata
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+if hasattr(os, "sched_setaffinity"):  # before backends count the cores
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import keras
 import numpy as np

@@ -2,10 +2,13 @@
 
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_robust import GCE, SGCE, GammaCE
@@ -92,3 +95,36 @@ def test_the_code_of_the_guide_to_the_losses_runs():
     assert 0.0 <= names["rate"] <= 1.0
     assert names["matrix"].shape == (3, 3)
     assert names["model"].loss.q == pytest.approx(0.6)  # after the warm-up
+
+
+def test_the_table_of_benchmarks_is_that_of_the_committed_rows():
+    code = "import bars, pandas as pd, sys; rows = pd.read_csv(sys.argv[1]); "
+    code += "sys.stdout.write(bars.markdown(bars.table(rows)))"
+    rows = ROOT / "results" / "benchmarks.csv"
+    run = subprocess.run(
+        [sys.executable, "-c", code, rows],
+        cwd=ROOT / "benchmarks",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout in (DOCS / "benchmarks.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("backend", "mode", "said"),
+    [
+        ("jax", "jit", "0.22 (JAX)"),
+        ("tensorflow", "xla", "0.43\n  (XLA)"),
+        ("tensorflow", "graph", "0.58 (graph)"),
+        ("torch", "eager", "0.77 (PyTorch)"),
+    ],
+)
+def test_what_the_page_says_of_updates_with_their_result(backend, mode, said):
+    rows = pd.read_csv(ROOT / "results" / "benchmarks.csv").set_index("question")
+    here = rows.loc["metrics"].query(
+        "backend == @backend and mode == @mode and name == 'ExpectedCalibrationError'"
+        " and shape == '1000000 x 10' and labels == 'update and result'"
+    )
+    assert said.startswith(f"{here['ratio'].item():.2f}")
+    assert said in (DOCS / "benchmarks.md").read_text()
