@@ -50,6 +50,36 @@ def test_two_replicas_report_what_one_does(cls, two_replicas):
     assert fitted[name][-1] == pytest.approx(expected, rel=1e-4)
 
 
+def test_values_on_two_replicas_are_those_on_one(two_replicas):
+    loss, logits = GammaCE(gamma=0.1, from_logits=True), 3 * X[:100]
+    labels = LABELS[:100].copy()
+    labels[:40] = -100  # of the first replica's fifty
+
+    with two_replicas.scope():
+        metric = ExpectedCalibrationError(from_logits=True)
+
+    def part(context):
+        rows = slice(50 * context.replica_id_in_sync_group, None)
+        return labels[rows][:50], logits[rows][:50]
+
+    @tf.function
+    def step(y, z):
+        metric.update_state(y, z)
+        return loss(y, z)
+
+    def place(i):
+        return two_replicas.experimental_distribute_values_from_function(
+            lambda context: tf.constant(part(context)[i])
+        )
+
+    values = two_replicas.run(step, (place(0), place(1)))
+    together = two_replicas.reduce("SUM", values, axis=None)
+    assert float(together) == pytest.approx(float(loss(labels, logits)), rel=1e-6)
+    one = ExpectedCalibrationError(from_logits=True)
+    one.update_state(labels, logits)
+    assert float(metric.result()) == pytest.approx(float(one.result()), rel=1e-6)
+
+
 def test_two_replicas_report_the_error_of_every_class(two_replicas):
     with two_replicas.scope():
         model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(K)])

@@ -14,6 +14,7 @@ RNG = np.random.default_rng(5)
 X = RNG.normal(size=(96, K)).astype("float32")
 LABELS = RNG.integers(0, K, 96)
 LABELS[:20] = -100  # the first device has fewer that count
+START = [v.value for v in metrics.ExpectedCalibrationError().variables]
 
 
 @pytest.fixture
@@ -49,6 +50,29 @@ def test_two_devices_report_what_one_does(two_devices, loss, jit_compile):
     assert logs["loss"][0] == pytest.approx(np.mean(means), rel=1e-5)
     assert logs["ece"][0] == pytest.approx(bins.ece(), rel=1e-4)
     assert logs["mce"][0] == pytest.approx(bins.mce(), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", every_loss.makers(K))
+def test_values_on_two_devices_are_those_on_one(two_devices, loss):
+    loss = loss(from_logits=True)
+    logits = 3 * X
+
+    def update(labels, logits):
+        metric = metrics.ExpectedCalibrationError(from_logits=True)
+        state = metric.stateless_update_state(START, labels, logits)
+        gradient = jax.grad(lambda z: loss(labels, z))(logits)
+        return loss(labels, logits), gradient, metric.stateless_result(state)
+
+    mesh = jax.sharding.Mesh(jax.devices(), ("batch",))
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    both = [jax.device_put(x, spread) for x in (LABELS.astype("int32"), logits)]
+    assert len(both[1].sharding.device_set) == 2
+    alone = [jax.device_put(np.asarray(x), jax.devices()[0]) for x in both]
+    one, two = (jax.jit(update)(*arrays) for arrays in (alone, both))
+    assert float(two[0]) == pytest.approx(float(one[0]), rel=1e-6)
+    np.testing.assert_allclose(two[1], one[1], rtol=1e-6, atol=1e-9)
+    assert float(two[2]) == pytest.approx(float(one[2]), rel=1e-6)
+    assert float(one[2]) > 0.1
 
 
 @pytest.mark.slow
