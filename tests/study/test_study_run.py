@@ -268,15 +268,13 @@ def test_training_targets_are_smoothed_over_neighbouring_words(preset):
     assert made["dev"].targets.ndim == made["test"].targets.ndim == 1
 
 
-@pytest.mark.parametrize("loss", [{"loss": "CE"}, {"loss": "GCE", "q": 0.6}])
-def test_a_run_learns_from_smoothed_boundaries(preset, loss):
-    options = {"noise": "boundary", "noise_rate": 0.5, "epochs": 2}
-    row = study.run(quick(**options, **loss, span_smoothing=0.3)).row
-    plain = study.run(quick(**options, **loss)).row
-    assert row["key"] != plain["key"]
-    assert row["train_realised_rate"] == plain["train_realised_rate"]
+def test_a_run_learns_from_smoothed_boundaries(preset):
+    options = {"noise": "boundary", "noise_rate": 0.5, "span_smoothing": 0.3}
+    row = study.run(quick(**options, loss="GCE", q=0.6, epochs=2)).row
+    assert row["span_smoothing"] == 0.3
+    assert 0 < row["train_realised_rate"] < 0.5
+    assert row["test_accuracy"] > 0.3
     assert np.isfinite(row["test_nll"])
-    assert row["test_nll"] != plain["test_nll"]
 
 
 def test_the_noise_of_a_run_does_not_depend_on_its_loss(preset):
