@@ -93,3 +93,14 @@ def test_no_rows_give_no_results(function, num_classes):
     labels = keras.ops.zeros((0,), dtype="int32")
     for result in function(prob, labels, SLACK):
         assert tuple(result.shape) == (0,)
+
+
+@both
+@pytest.mark.parametrize("jit", jit_modes())
+def test_many_small_negative_numbers_hide_no_tie(function, jit):
+    # Within the slack each, but the sum is 0.991: less than twice the largest.
+    prob = np.full((2, 1000), -9e-6, "float32")
+    prob[:, [0, -1]] = 0.5
+    _, hit, bad = computed(function, prob, [0, 999], jit)
+    assert hit.tolist() == [True, False]
+    assert not bad.any()
