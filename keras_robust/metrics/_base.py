@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import ml_dtypes
 from keras import ops
 
 from keras_robust import _checks, _labels, _numerics, _weights
@@ -124,8 +125,9 @@ class BinnedMetric(keras.metrics.Metric):
     def _bin(self, confidence: Any, given: str, wide: str) -> Any:
         inner = bin_edges(self.num_bins)[1:-1].astype(wide)
         rounded = given in ("float16", "bfloat16") and not self.from_logits
-        if rounded:
-            inner = ops.convert_to_numpy(ops.cast(ops.cast(inner, given), wide))
+        if rounded:  # in NumPy: within a compiled step, tensors have no values
+            half = ml_dtypes.bfloat16 if given == "bfloat16" else given
+            inner = inner.astype(half).astype(wide)
         if keras.backend.backend() == "jax" and self.num_bins <= _FEW_BINS:
             # XLA makes one loop of it; a search is one for each row.
             index = ops.zeros_like(confidence, dtype="int32")

@@ -566,3 +566,23 @@ def test_metrics_are_saved_and_loaded_with_a_compiled_model(cls, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
     after = loaded.evaluate(x, LABELS, verbose=0, return_dict=True)
     assert after == pytest.approx(before)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("jit", jit_modes())
+def test_a_model_that_returns_half_precision_is_measured_in_fit(dtype, jit):
+    layers = [keras.Input((4,)), keras.layers.Softmax(dtype=dtype)]
+    model = keras.Sequential([*layers, keras.layers.Identity(dtype=dtype)])
+    metric = ExpectedCalibrationError()
+    model.compile(
+        loss="sparse_categorical_crossentropy", metrics=[metric], jit_compile=jit
+    )
+    x = np.random.default_rng(0).normal(scale=3, size=(64, 4)).astype("float32")
+    y = np.arange(64) % 4
+    scores = model.evaluate(x, y, batch_size=16, verbose=0, return_dict=True)
+    prob = to_numpy(ops.cast(model.predict(x, verbose=0), "float32"))
+    confidence, edges = prob.max(-1), np.arange(16) / 15
+    rounded = to_numpy(ops.cast(ops.cast(edges, dtype), "float32"))
+    bins = np.searchsorted(rounded[1:-1], confidence, side="right")
+    gaps = np.bincount(bins, confidence - (prob.argmax(-1) == y), 15)
+    assert scores["ece"] == pytest.approx(np.abs(gaps).sum() / 64, rel=1e-4)
