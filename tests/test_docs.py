@@ -111,6 +111,15 @@ def test_the_table_of_benchmarks_is_that_of_the_committed_rows():
     assert run.stdout in (DOCS / "benchmarks.md").read_text()
 
 
+@pytest.mark.parametrize("about", ["f1", "calibration"])
+def test_every_claim_of_the_article_is_on_its_page_with_our_number(about):
+    rows = pd.read_csv(ROOT / "results" / f"study_claims_{about}.csv", dtype=str)
+    columns = ["claim", "article", "ours", "seeds", "verdict"]
+    lines = rows[columns].fillna("").agg(" | ".join, axis=1)
+    table = "".join(f"| {line} |\n" for line in lines)
+    assert "\n|---|---|---|---|---|\n" + table in (DOCS / "reproduction.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("backend", "mode", "said"),
     [

@@ -29,6 +29,36 @@ def results_table():
     return "\n".join(lines)
 
 
+def study_rows():
+    """Of the study: what the README shows, by loss, with three epochs each."""
+    rows = pd.read_csv(ROOT / "results" / "study_runs.csv")
+    same = {"noise": "symmetric", "epochs": 3, "warmup_epochs": 1, "smoothing": 0.0}
+    same |= {"gate": 0.0, "span_smoothing": 0.0, "train_sentences": 5000}
+    for column, value in same.items():
+        if column in rows:  # or no run has it yet
+            rows = rows[rows[column].fillna(0) == value]
+    gce = rows[rows["loss"] == "GCE"]
+    return {
+        "CE": rows[rows["loss"] == "CE"],
+        "GCE, q = 0.6": gce[gce["q"] == 0.6],
+        "GCE, q = 0.8": gce[gce["q"] == 0.8],
+        "GammaCE, γ\\* estimated": rows[rows["gamma_rule"] == "estimated_rate"],
+    }
+
+
+def study_table():
+    """The README's table of the study, made from results/study_runs.csv."""
+    losses = study_rows()
+    lines = ["| wrong labels | | " + " | ".join(losses) + " |"]
+    lines.append("|---|---|" + "---|" * len(losses))
+    for rate in (0.0, 0.2, 0.4, 0.6):
+        for column, label in (("test_f1", "F1"), ("test_ece", "ECE")):
+            runs = [rows[rows["noise_rate"] == rate][column] for rows in losses.values()]
+            cells = [f"{run.mean():.3f} ± {run.std():.3f}" for run in runs]
+            lines.append(f"| {rate:.0%} | {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def test_the_code_runs_and_prints_numbers(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -61,6 +91,20 @@ def test_there_is_code():
 
 def test_the_table_is_that_of_the_committed_rows():
     assert results_table() in README
+
+
+def test_the_table_of_the_study_is_that_of_the_committed_rows():
+    assert study_table() in README
+
+
+def test_the_rows_of_the_study_say_how_they_were_made():
+    for rows in study_rows().values():
+        for rate in (0.0, 0.2, 0.4, 0.6):
+            found = rows[rows["noise_rate"] == rate]
+            assert sorted(found["seed"]) == [0, 1, 2]
+        assert f"Keras {rows['keras_version'].unique().item()}" in README
+        assert set(rows["backend"]) == {"torch"}
+        assert set(rows["test_sentences_used"]) == {3453}
 
 
 def test_the_rows_say_how_they_were_made():

@@ -81,8 +81,8 @@ def analytic_calibrator(
 
     How far it gets: it is exact for a model at the minimum of its loss, and knows
     nothing of overfitting. A model that learns its labels by heart, or stops far from
-    the minimum, is better mended by `TemperatureScaling` on held-out labels, noisy ones
-    if there are no others. With a noise matrix, the errors of the model grow by up to
+    the minimum, is better mended by `TemperatureScaling` on held-out clean labels: on
+    noisy ones that makes a model honest about the noise. With a noise matrix, the errors of the model grow by up to
     the condition number of the matrix.
 
     Args:
