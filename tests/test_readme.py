@@ -53,7 +53,9 @@ def study_table():
     lines.append("|---|---|" + "---|" * len(losses))
     for rate in (0.0, 0.2, 0.4, 0.6):
         for column, label in (("test_f1", "F1"), ("test_ece", "ECE")):
-            runs = [rows[rows["noise_rate"] == rate][column] for rows in losses.values()]
+            runs = [
+                rows[rows["noise_rate"] == rate][column] for rows in losses.values()
+            ]
             cells = [f"{run.mean():.3f} ± {run.std():.3f}" for run in runs]
             lines.append(f"| {rate:.0%} | {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -82,8 +82,8 @@ def analytic_calibrator(
     How far it gets: it is exact for a model at the minimum of its loss, and knows
     nothing of overfitting. A model that learns its labels by heart, or stops far from
     the minimum, is better mended by `TemperatureScaling` on held-out clean labels: on
-    noisy ones that makes a model honest about the noise. With a noise matrix, the errors of the model grow by up to
-    the condition number of the matrix.
+    noisy ones that makes a model honest about the noise. With a noise matrix, the
+    errors of the model grow by up to the condition number of the matrix.
 
     Args:
         loss: A `GCE`, `SGCE` or `GammaCE`, or Keras's `CategoricalCrossentropy`,
