@@ -66,7 +66,8 @@ def align(
         scores = _two_class_scores(scores, from_logits)
         soft = True
     elif soft:
-        labels, counted, fits = _read_soft(y_true, ignore_class, dtype)
+        num_classes = scores.shape[-1]
+        labels, counted, fits = _read_soft(y_true, ignore_class, num_classes, dtype)
     else:
         labels, counted, fits = _read_ids(y_true, ignore_class, scores.shape[-1])
     if None in (*labels.shape, *scores.shape):
@@ -207,11 +208,13 @@ def _read_ids(y_true: Any, ignore_class: int | None, num_classes: int) -> Any:
     return ops.cast(ids, "int32"), counted, fits
 
 
-def _read_soft(y_true: Any, ignore_class: int | None, dtype: str) -> Any:
+def _read_soft(
+    y_true: Any, ignore_class: int | None, num_classes: int, dtype: str
+) -> Any:
     slack = _numerics.probability_slack(_numerics.standard_dtype(y_true))
     targets = ops.cast(y_true, dtype)
     ignored = ops.all(_is_ignored(targets, ignore_class), axis=-1)
-    if ignore_class is not None and 0 <= ignore_class < targets.shape[-1]:
+    if ignore_class is not None and 0 <= ignore_class < num_classes:
         # A class of its own, such as padding: its one-hot rows, as its ids.
         ignored = ops.equal(targets[..., ignore_class], 1.0)
     outside = ops.any(_numerics.outside_unit_interval(targets, slack), axis=-1)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust import _checks
+from keras_robust import _arrays, _checks
 from keras_robust._labels import TARGET_SUM_SLACK
 from keras_robust._numerics import probability_slack
 
@@ -39,7 +39,7 @@ def project(points: np.ndarray) -> np.ndarray:
 
 def distribution(owner: str, argument: str, values: Any) -> np.ndarray:
     """Returns distributions (..., K) in float64, made to sum to 1 exactly."""
-    array = np.asarray(values)
+    array = _arrays.numeric(owner, argument, values)
     _check_classes(owner, argument, array)
     slack = probability_slack(array.dtype.name)
     array = array.astype("float64")
@@ -64,7 +64,7 @@ def log_distribution(
     """Returns the log-probabilities (..., K) of probabilities or of logits."""
     if not _checks.flag(owner, "from_logits", from_logits):
         return log_of(distribution(owner, argument, values))
-    array = np.asarray(values)
+    array = _arrays.numeric(owner, argument, values)
     _check_classes(owner, argument, array)
     array = array.astype("float64")
     bad = np.isnan(array) | np.isposinf(array)

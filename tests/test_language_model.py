@@ -1,5 +1,8 @@
 """The recipe of docs/large-vocabularies.md, in a small KerasHub language model."""
 
+import inspect
+from pathlib import Path
+
 import keras
 import keras_hub
 import numpy as np
@@ -18,7 +21,9 @@ class HiddenStates(keras.Model):
     ):
         embedding = self.get_layer("token_embedding")
         kernel = ops.transpose(embedding.embeddings)
-        return fused_linear(self.loss, y, y_pred, kernel, sample_weight)
+        value = fused_linear(self.loss, y, y_pred, kernel, sample_weight)
+        # Regularizers, and what layers add.
+        return value + sum(ops.sum(added) for added in self.losses)
 
 
 def tokens():
@@ -69,6 +74,9 @@ def test_a_causal_lm_learns_the_same_without_its_logits(jit):
     whole = backbone()
     expected = fitted(keras_hub.models.GPT2CausalLM(whole, preprocessor=None), jit)
     own = backbone()
+    for model in (whole, own):
+        regularized = model.get_layer("transformer_layer_0")._feedforward_output_dense
+        regularized.kernel_regularizer = keras.regularizers.L2(0.1)
     losses = fitted(HiddenStates(own.input, own.output), jit)
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
     assert losses[-1] < 0.95 * losses[0]
@@ -76,3 +84,9 @@ def test_a_causal_lm_learns_the_same_without_its_logits(jit):
     x = {"token_ids": tokens()[:2, :-1], "padding_mask": np.ones((2, LENGTH), "int32")}
     logits = keras_hub.models.GPT2CausalLM(own, preprocessor=None).predict(x, verbose=0)
     assert logits.shape == (2, LENGTH, VOCABULARY)
+
+
+def test_the_recipe_is_that_of_the_guide():
+    guide = Path(__file__).parent.parent / "docs" / "large-vocabularies.md"
+    body = inspect.getsource(HiddenStates.compute_loss)
+    assert body in guide.read_text()

@@ -56,9 +56,10 @@ cost_of_rows.defvjp(_forward, _backward)
 
 
 def _in_chunks(chunk: int, *columns: Any) -> list[Any]:
-    # Filled up with zeros: rows of weight 0.
+    # As even as can be, and filled up with zeros: rows of weight 0.
     size = len(columns[0])
     count = -(-size // chunk)
+    chunk = -(-size // max(count, 1))
 
     def split(x: Any) -> Any:
         x = jnp.pad(x, [(0, count * chunk - size)] + [(0, 0)] * (x.ndim - 1))

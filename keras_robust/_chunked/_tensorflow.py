@@ -17,8 +17,9 @@ def cost_of_rows(
 ) -> Any:
     """Returns what `_plain.cost_of_rows` does."""
     size = tf.shape(hidden)[0]
-    chunk = tf.clip_by_value(size, 1, chunk)
+    # As even as can be: what is filled up is work for nothing.
     count = -(-size // chunk)
+    chunk = -(-size // tf.maximum(count, 1))
 
     def in_chunks(x: Any) -> Any:
         # Filled up with zeros: rows of weight 0.

@@ -39,7 +39,8 @@ class ReliabilityBins:
     Made by `bin_predictions` or by a metric's `bin_statistics()`. Bins are left-closed
     and the last one is closed: bin k holds confidences in [edges[k], edges[k + 1]).
     Counts act as numbers of rows in everything that concerns chance (`debiased_ece`,
-    `null_ece`, intervals): weights should be repetitions, not arbitrary numbers.
+    `null_ece`, intervals): weights should be repetitions, not arbitrary numbers, and
+    labels hard: in soft ones there is no chance.
 
     Attributes:
         edges: Float array of shape `(num_bins + 1,)`.

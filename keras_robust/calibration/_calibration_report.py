@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from keras_robust import _checks
 from keras_robust.calibration._binning import bin_events
 from keras_robust.calibration._comparison import checked_mapping
@@ -40,7 +42,8 @@ def calibration_report(
     Each measure comes with its *null value*: what a perfectly calibrated model with the
     same probabilities would show on as many rows. Labels are drawn `num_resamples`
     times with those probabilities (consistency resampling). An error below its null's
-    95 % quantile says nothing against the model.
+    95 % quantile says nothing against the model. Soft targets, other than one-hot ones,
+    are not drawn by chance: with them no measure has a null value.
 
     Args:
         y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
@@ -100,7 +103,8 @@ def calibration_report(
         events = _checked_events(predictions, notion)
         measures = measures_of(predictions, events, num_bins, notion)
         rng = _checks.generator(_OWNER, seed)
-        nulls = null_values(predictions, events, measures, num_resamples, rng)
+        drawn = num_resamples if _are_hard(predictions.label) else 0
+        nulls = null_values(predictions, events, measures, drawn, rng)
         results[name] = {m.name: (m, null) for m, null in zip(measures, nulls)}
         bins[name] = bin_events(events, num_bins, "equal_width")
         if settings and settings["num_classes"] != predictions.prob.shape[-1]:
@@ -116,9 +120,13 @@ def calibration_report(
             "weight": float(events.weight.sum()),
             "num_classes": predictions.prob.shape[-1],
         }
-    settings |= {"num_bins": num_bins, "notion": notion, "num_resamples": num_resamples}
+    settings |= {"num_bins": num_bins, "notion": notion, "num_resamples": drawn}
     settings["version"] = _version()
     return CalibrationReport(results, bins, settings)
+
+
+def _are_hard(label: np.ndarray) -> bool:
+    return label.ndim == 1 or bool(((label == 0) | (label == 1)).all())
 
 
 def _version() -> str:

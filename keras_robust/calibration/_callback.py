@@ -125,7 +125,9 @@ class ReliabilityHistory(keras.callbacks.Callback):
             return
         self.tables[epoch] = bins
         if self._writer is not None:
-            self._writer.write(epoch, bins, getattr(self.metric, "min_count", 0))
+            min_count = getattr(self.metric, "min_count", 0)
+            notion = getattr(self.metric, "notion", self._how["notion"])
+            self._writer.write(epoch, bins, min_count, notion)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Says so if there was nothing to record."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from keras_robust import _checks
+from keras_robust._arrays import numeric
 from keras_robust._numerics import probability_slack
-from keras_robust.calibration._arrays import numeric
 from keras_robust.calibration._binning import bin_events
 from keras_robust.calibration._bins import ReliabilityBins
 from keras_robust.calibration._classwise import check_tables

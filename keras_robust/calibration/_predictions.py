@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_robust import _checks, _simplex
+from keras_robust._arrays import numeric
 from keras_robust._labels import TARGET_SUM_SLACK
 from keras_robust._numerics import probability_slack
-from keras_robust.calibration._arrays import numeric
 
 
 class Predictions(NamedTuple):

@@ -54,8 +54,8 @@ class Recalibrator:
                 label has probability 0, or nothing is left to fit to.
         """
         rows = self._rows(y_true, logits, sample_weight, ignore_class)
-        self._num_classes = rows.log_prob.shape[-1]
         self._fit(rows)
+        self._num_classes = rows.log_prob.shape[-1]
         self.nll_before_ = rows.nll(rows.log_prob)
         self.nll_after_ = rows.nll(self._recalibrate(rows.log_prob))
         return self
@@ -101,10 +101,13 @@ class Recalibrator:
             ignore_class=ignore_class,
             argument="logits",
         )
-        if self.from_logits and _are_distributions(predictions.logits):
+        if self.from_logits and _look_like_probabilities(
+            predictions.logits, single=np.shape(logits)[-1] == 1
+        ):
             warnings.warn(
-                f"{owner}: all rows of `logits` are in [0, 1] and sum to 1. If they "
-                f"are probabilities, use {owner}(from_logits=False).",
+                f"{owner}: all rows of `logits` are in [0, 1] and sum to 1, or are one "
+                f"number in [0, 1]. If they are probabilities, use {owner}"
+                "(from_logits=False).",
                 UserWarning,
                 stacklevel=3,
             )
@@ -203,7 +206,9 @@ def map_rows(owner: str, logits: Any, from_logits: bool, function: Any) -> np.nd
     return prob[:, -1:].reshape(shape) if shape[-1] == 1 else prob.reshape(shape)
 
 
-def _are_distributions(logits: np.ndarray) -> bool:
+def _look_like_probabilities(logits: np.ndarray, single: bool) -> bool:
+    if single:  # of a few rows, logits may lie there by chance
+        return len(logits) >= 10 and bool(((logits >= 0) & (logits <= 1)).all())
     off = np.abs(logits.sum(axis=-1) - 1)
     return len(logits) > 1 and bool((logits >= 0).all() and (off < 1e-5).all())
 

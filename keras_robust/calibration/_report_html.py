@@ -121,8 +121,7 @@ def diagrams(report: Any) -> Any:
 def _cells(is_error: bool, null: NullValue) -> str:
     off = null.outside
     value = _report_text.number(null.value) + ("*" if off else "")
-    fixed = null.lower == null.upper == null.value
-    under = "" if fixed else _report_text.under_calibration(null, is_error)
+    under = _report_text.under_calibration(null, is_error)
     return (
         f"<td{' class=off' if off else ''}>{value}</td>"
         f'<td class="null">{escape(under)}</td>'

@@ -12,6 +12,8 @@ def number(value: float) -> str:
 
 def under_calibration(null: NullValue, is_error: bool) -> str:
     """Returns what a calibrated model would show: mean, and limit or range."""
+    if null.num_resamples == 0 or null.lower == null.upper == null.value:
+        return ""  # not known, or fixed by the probabilities alone
     if is_error:
         return f"{number(null.mean)}, 95 % < {number(null.upper)}"
     return f"{number(null.lower)} to {number(null.upper)}"
@@ -39,16 +41,16 @@ def table(report: Any) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
         for row in cells
     ]
-    note = (
-        "[what a calibrated model with these probabilities would show: mean and 95 % "
-        "limit, or 95 % range]\n* outside it"
-    )
+    note = "Soft targets are not drawn by chance: no null values."
+    if report.settings["num_resamples"]:
+        note = (
+            "[what a calibrated model with these probabilities would show: mean and "
+            "95 % limit, or 95 % range]\n* outside it"
+        )
     return "\n".join([f"Calibration of {header(report)}", *lines, note])
 
 
 def _cell(is_error: bool, null: NullValue) -> str:
     mark = "*" if null.outside else " "
-    value = number(null.value).rjust(8)
-    if null.lower == null.upper == null.value:  # fixed by the probabilities alone
-        return value
-    return f"{value}{mark} [{under_calibration(null, is_error)}]"
+    value, under = number(null.value).rjust(8), under_calibration(null, is_error)
+    return f"{value}{mark} [{under}]" if under else value

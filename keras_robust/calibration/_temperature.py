@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_robust import _checks, _simplex
-from keras_robust.calibration._arrays import numeric
+from keras_robust._arrays import numeric
 from keras_robust.calibration._recalibrator import Recalibrator, map_rows
 from keras_robust.calibration._rows import Rows
 from keras_robust.calibration._temperature_layer import Temperature

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_robust import _checks
-from keras_robust.calibration._arrays import numeric
+from keras_robust._arrays import numeric
 
 
 class TemplatePlane:

@@ -24,7 +24,9 @@ class Writer:
         Path(log_dir).mkdir(parents=True, exist_ok=True)
         self._events = EventFileWriter(str(log_dir))
 
-    def write(self, epoch: int, bins: ReliabilityBins, min_count: float) -> None:
+    def write(
+        self, epoch: int, bins: ReliabilityBins, min_count: float, notion: str
+    ) -> None:
         """Writes what one epoch's table shows."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
@@ -39,7 +41,7 @@ class Writer:
             Summary.Value(tag=f"reliability/{name}", simple_value=value)
             for name, value in scalars.items()
         ]
-        png, width, height = _diagram(bins, f"epoch {epoch}")
+        png, width, height = _diagram(bins, f"epoch {epoch}", notion)
         image = Summary.Image(
             encoded_image_string=png, width=width, height=height, colorspace=4
         )
@@ -54,14 +56,14 @@ class Writer:
         self._events.flush()
 
 
-def _diagram(bins: ReliabilityBins, name: str) -> tuple[bytes, int, int]:
+def _diagram(bins: ReliabilityBins, name: str, notion: str) -> tuple[bytes, int, int]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     # Not pyplot's: its figures stay in memory until they are closed.
     figure = Figure(figsize=(4.8, 6), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    ReliabilityDisplay(bins, name=name).plot(figure.subplots())
+    ReliabilityDisplay(bins, name=name, notion=notion).plot(figure.subplots())
     buffer = io.BytesIO()
     canvas.print_png(buffer)
     return buffer.getvalue(), *canvas.get_width_height()

@@ -1,6 +1,7 @@
 """GammaCE whose gamma is set by the noise that the model sees."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ class NoiseAwareGamma(keras.callbacks.Callback):
             integer classes or one-hot. Positions with the loss's `ignore_class` or with
             weight 0 are left out; other weights do not matter.
         warmup_epochs: Number of epochs of cross entropy, at least 1. Defaults to 1.
-        re_estimate: Whether to estimate anew before each later epoch. Defaults to
-            False.
+        re_estimate: Whether to estimate anew before each later epoch. Where that fails,
+            gamma stays as it is, with a warning. Defaults to False.
         method: Method of `noise.estimate_rate`. Defaults to `"agreement"`.
         batch_size: Rows that are predicted at a time, with arrays. Defaults to 32.
         state_file: Path of a JSON file that keeps the estimates, or None. Written at
@@ -134,7 +135,17 @@ class NoiseAwareGamma(keras.callbacks.Callback):
         self._set_gamma()
         due = epoch > self.warmup_epochs and self.re_estimate
         if due or epoch == self.warmup_epochs:
-            self._estimates[epoch] = self._estimate()
+            try:
+                self._estimates[epoch] = self._estimate()
+            except ValueError as error:
+                if not due:
+                    raise
+                # Not worth the run: there is an estimate already.
+                warnings.warn(
+                    f"{_OWNER}: no new estimate in epoch {epoch}, gamma stays "
+                    f"{self.gamma_:.6g}. {error}",
+                    stacklevel=2,
+                )
             self._set_gamma()
             if self.state_file is not None:
                 _files.write_whole(self.state_file, _to_json(self._estimates))

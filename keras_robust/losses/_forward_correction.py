@@ -176,7 +176,9 @@ class ForwardCorrection(RobustLoss):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ForwardCorrection":
         """Returns the loss of a configuration, its `base` made anew."""
-        base = keras.saving.deserialize_keras_object(config["base"])
+        base = config.get("base")
+        if base is not None:
+            base = keras.saving.deserialize_keras_object(base)
         return cls(**{**config, "base": base})
 
 

@@ -70,7 +70,7 @@ def fused_linear(
         >>> bool(abs(fused - loss(tokens, hidden @ kernel)) < 1e-4)
         True
 
-        In a model that returns hidden states:
+        In a model that returns hidden states, with the losses that layers add:
 
         >>> import keras
         >>> class CausalLM(keras.Model):
@@ -79,7 +79,8 @@ def fused_linear(
         ...     ):
         ...         embeddings = self.get_layer("token_embedding").embeddings
         ...         kernel = keras.ops.transpose(embeddings)
-        ...         return fused_linear(loss, y, y_pred, kernel, sample_weight)
+        ...         value = fused_linear(loss, y, y_pred, kernel, sample_weight)
+        ...         return value + sum(keras.ops.sum(added) for added in self.losses)
 
     Reference:
         Gradients made in the forward pass: Hsu et al., "Liger Kernel: Efficient Triton

@@ -111,7 +111,11 @@ class SGCE(RobustLoss):
         self.smoothing = _checks.fraction(
             "SGCE", "smoothing", smoothing, fix=fix, include_one=False
         )
-        self.weighs_all_labels = self.smoothing > 0.0
+
+    @property
+    def weighs_all_labels(self) -> bool:  # type: ignore[override]
+        """Whether the cost of a label depends on the other classes too."""
+        return self.smoothing > 0.0
 
     def label_cost(self, log_p: Any) -> Any:
         """Returns (1 - p^q) / q."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust import _checks
+from keras_robust import _arrays, _checks
 from keras_robust.noise._matrices import checked_matrix
 from keras_robust.noise._noisy_labels import NoisyLabels
 
@@ -60,7 +60,7 @@ def flip_labels(
 
 def integer_labels(owner: str, argument: str, labels: Any) -> np.ndarray:
     """Returns labels as an integer array, or raises."""
-    array = np.asarray(labels)
+    array = _arrays.numeric(owner, argument, labels)
     if array.size == 0:
         return array.astype("int64") if array.dtype.kind not in "iu" else array
     if array.dtype.kind not in "iu":

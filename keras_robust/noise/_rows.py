@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_robust import _checks, _simplex
+from keras_robust import _arrays, _checks, _simplex
 from keras_robust.noise._flip import counted_labels, integer_labels
 
 
@@ -47,7 +47,8 @@ def read_rows(
     """Checks labels and predictions and flattens them, ignored positions left out."""
     from_logits = _checks.flag(owner, "from_logits", from_logits)
     ignore_class = _checks.ignored_class(owner, ignore_class)
-    labels, scores = integer_labels(owner, "labels", labels), np.asarray(prob)
+    labels = integer_labels(owner, "labels", labels)
+    scores = _arrays.numeric(owner, "prob", prob)
     if scores.ndim and labels.shape == (*scores.shape[:-1], 1):
         labels = labels[..., 0]
     if scores.ndim == 0 or labels.shape != scores.shape[:-1]:

@@ -33,8 +33,9 @@ class SpanSmoothing:
             Defaults to 0.1.
         window: Number of neighbours on each side, at least 1. Defaults to 1.
         ignore_class: Label of positions that neither give nor take (padding, special
-            tokens), or None. Their targets hold it in every entry, so that losses and
-            metrics with the same `ignore_class` ignore them. Defaults to -100.
+            tokens), or None. Their targets hold it in every entry, or, if it is a class
+            of its own, are one-hot: so losses and metrics with the same `ignore_class`
+            ignore them. Defaults to -100.
 
     Call arguments:
         - sequences: Integer class ids of shape `(N, length)`, or of shape `(length,)`
@@ -114,7 +115,10 @@ class SpanSmoothing:
                 theirs = _from(own, side * distance)
                 targets += share * reached[..., None] * (theirs - own)
         if self.ignore_class is not None:
-            targets[~counted] = self.ignore_class
+            ignored = np.full(self.num_classes, self.ignore_class, "float32")
+            if 0 <= self.ignore_class < self.num_classes:
+                ignored = np.eye(self.num_classes, dtype="float32")[self.ignore_class]
+            targets[~counted] = ignored
         return targets.reshape(*given.shape, self.num_classes)
 
 

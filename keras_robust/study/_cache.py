@@ -1,6 +1,7 @@
 """What is computed once and kept: word pieces and the output of layers that stay."""
 
 import functools
+import hashlib
 import os
 from pathlib import Path
 
@@ -41,15 +42,17 @@ def encoded_corpus(corpus: str, preset: str) -> dict[str, Encoded]:
 
     Once it is there, neither TensorFlow Datasets nor TensorFlow is needed.
     """
-    paths = {
-        split: cache_folder() / f"{_plain(encoder_name(preset))}-{corpus}-{split}.npz"
-        for split in SPLITS
-    }
+    paths = {split: encoded_path(corpus, preset, split) for split in SPLITS}
     if not all(path.exists() for path in paths.values()):
         tokenizer = load_tokenizer(preset)
         for split, sentences in read_corpus(corpus).items():
             encode(sentences, tokenizer).save(paths[split])
     return {split: _load(path) for split, path in paths.items()}
+
+
+def encoded_path(corpus: str, preset: str, split: str) -> Path:
+    """Returns the file that keeps a split as word pieces."""
+    return cache_folder() / f"{source_name(corpus, preset)}-{split}.npz"
 
 
 @functools.lru_cache(maxsize=6)
@@ -67,7 +70,7 @@ def hidden_states(
     if encoder.first is None:
         return None
     name = (
-        f"{_plain(encoder_name(preset))}-{corpus_name(config)}-{split}"
+        f"{source_name(corpus_name(config), preset)}-{split}"
         f"-layer{encoder.first}-{config.dtype}-{keras.backend.backend()}.npy"
     )
     path = cache_folder() / name
@@ -139,5 +142,23 @@ def unavailable(
     return None
 
 
-def _plain(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "._" else "-" for c in name)
+def source_name(corpus: str, preset: str) -> str:
+    """Returns what names data and encoder in the cache, and no others."""
+    name = "".join(c if c.isalnum() or c in "._" else "-" for c in encoder_name(preset))
+    table = os.environ.get("KERAS_ROBUST_NOISEBENCH", "")
+    parts = [name, _fingerprint(preset), corpus]
+    if corpus == "noisebench":
+        parts.append(_fingerprint(table))
+    return "-".join(filter(None, parts))
+
+
+def _fingerprint(path: str) -> str:
+    """Returns a hash that tells a file or a folder from others; "" if it is neither."""
+    top = Path(path)
+    files = [top] if top.is_file() else sorted(top.rglob("*")) if path else []
+    facts = [
+        (str(file.relative_to(top)), file.stat().st_size, file.stat().st_mtime_ns)
+        for file in files
+        if file.is_file()
+    ]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12] if facts else ""

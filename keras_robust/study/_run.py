@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_robust import calibration
+from keras_robust.study._cache import corpus_name, source_name
 from keras_robust.study._config import UNIFORM_NOISES, RunConfig
 from keras_robust.study._corpus import TAGS
 from keras_robust.study._data import Split, noise_matrix, splits_of
@@ -113,8 +114,9 @@ def run(
     def after_epoch(epoch: int, model: keras.Model) -> None:
         epochs.append({"epoch": epoch, **_traced(model, splits)})
 
-    shared = run_key(config.warmup(), preset) if share_warmup else None
-    training.run(after_epoch, keep=shared)
+    source = source_name(corpus_name(config), preset)
+    shared = f"{run_key(config.warmup(), preset)}-{source}"
+    training.run(after_epoch, keep=shared if share_warmup else None)
     logits = {name: logits_of(model, splits[name]) for name in ("dev", "test")}
     row = {
         "key": run_key(config, preset),

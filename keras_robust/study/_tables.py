@@ -1,5 +1,6 @@
 """The results of many runs as tables."""
 
+import dataclasses
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -98,6 +99,7 @@ def write_tables(results: Any) -> None:
     """
     results = Path(results)
     tables = read_results(results)
+    tables["runs"] = _exact(tables["runs"])
     _files.write_all(
         {
             table_path(results, name): table.to_csv(index=False, float_format="%.6g")
@@ -105,6 +107,16 @@ def write_tables(results: Any) -> None:
             if len(table)
         }
     )
+
+
+def _exact(runs: Any) -> Any:
+    # What was asked for, to the last digit: a rounded γ would be another run's.
+    def text(value: Any) -> Any:
+        exact = isinstance(value, float) and np.isfinite(value)
+        return np.format_float_positional(value, trim="-") if exact else value
+
+    asked = [field.name for field in dataclasses.fields(RunConfig)]
+    return runs.assign(**{name: runs[name].map(text) for name in asked if name in runs})
 
 
 def select_runs(runs: Any, configs: Iterable[RunConfig]) -> Any:

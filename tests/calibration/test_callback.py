@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_robust import ExpectedCalibrationError
-from keras_robust.calibration import ReliabilityHistory, bin_predictions
+from keras_robust.calibration import ReliabilityHistory, _tensorboard, bin_predictions
 from keras_robust.metrics import ClasswiseCalibrationError
 
 RNG = np.random.default_rng(4)
@@ -127,6 +127,27 @@ def test_tensorboard_gets_a_diagram_and_scalars(tmp_path):
     assert images[0].encoded_image_string.startswith(b"\x89PNG")
     assert images[0].width > 300
     assert not plt.get_fignums()
+
+
+def test_the_diagram_of_an_epoch_is_about_what_the_metric_is(tmp_path, monkeypatch):
+    drawn = []
+    plain = _tensorboard.ReliabilityDisplay
+
+    def seen(bins, **options):
+        drawn.append(options["notion"])
+        return plain(bins, **options)
+
+    monkeypatch.setattr(_tensorboard, "ReliabilityDisplay", seen)
+    bins = bin_predictions([0, 1], [[0.7, 0.3], [0.4, 0.6]], notion="positive")
+    metric = ExpectedCalibrationError(notion="positive")
+    for history in (
+        ReliabilityHistory(metric, log_dir=tmp_path),
+        ReliabilityHistory(validation_data=(0, 0), notion="positive", log_dir=tmp_path),
+    ):
+        monkeypatch.setattr(history, "_validated", bins)
+        monkeypatch.setattr(history, "_predicted", lambda: bins)
+        history.on_epoch_end(0)
+    assert drawn == ["positive", "positive"]
 
 
 def test_bad_arguments_raise():

@@ -305,3 +305,23 @@ def test_a_temperature_is_for_the_classes_that_it_was_fitted_to():
         scaling.transform(LOGITS[:, :2])
     with pytest.raises(ValueError, match="`logits` must be free of NaN"):
         scaling.scale(LOGITS * np.nan)
+
+
+def test_sigmoids_taken_for_logits_are_noticed():
+    rng = np.random.default_rng(2)
+    prob = rng.random((500, 1))
+    labels = (rng.random(500) < prob[:, 0]).astype(int)
+    with pytest.warns(UserWarning, match=r"PlattScaling\(from_logits=False\)"):
+        PlattScaling().fit(labels, prob)
+    PlattScaling(from_logits=False).fit(labels, prob)
+    PlattScaling().fit(labels, np.log(prob / (1 - prob)))
+
+
+def test_a_fit_that_fails_leaves_the_fit_before_it():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(50, 1))
+    scaling = PlattScaling().fit((rng.random(50) < 0.5).astype(int), logits)
+    before = scaling.transform(logits)
+    with pytest.raises(ValueError, match="two classes"):
+        scaling.fit(rng.integers(0, 3, 50), rng.normal(size=(50, 3)))
+    np.testing.assert_array_equal(scaling.transform(logits), before)

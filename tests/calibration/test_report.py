@@ -210,6 +210,19 @@ def test_soft_labels_are_taken_as_they_are():
     assert report["classwise_ece"].value == pytest.approx(np.mean(by_class))
 
 
+def test_soft_labels_have_no_null_values():
+    # Labels that are the predictions: a Brier score of 0, which no drawn label has.
+    report = calibration_report(PROB, PROB, num_resamples=99)
+    assert report["brier"].value == 0.0
+    assert np.isnan(report["brier"].mean)
+    assert not report["brier"].outside
+    assert report.settings["num_resamples"] == 0
+    assert "Soft targets are not drawn by chance" in repr(report)
+    assert "nan" not in repr(report) + report.to_html()
+    one_hot = calibration_report(np.eye(4)[LABELS], PROB, num_resamples=99)
+    assert repr(one_hot) == repr(calibration_report(LABELS, PROB, num_resamples=99))
+
+
 def test_the_frame_is_tidy():
     frame = BOTH.to_frame()
     assert list(frame.columns) == [

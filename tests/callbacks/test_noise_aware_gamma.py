@@ -184,6 +184,24 @@ def test_a_new_estimate_is_of_the_posterior_that_predictions_stand_for():
     assert rates == [rates[0]] * 3
 
 
+def test_a_later_estimate_that_fails_costs_a_warning_not_the_run(monkeypatch):
+    from keras_robust.callbacks import _noise_aware_gamma
+
+    rates = iter([0.3, 0.2])
+
+    def estimate(*args, **kwargs):
+        rate = next(rates, None)
+        if rate is None:
+            raise ValueError("the model knows no more than chance")
+        return rate
+
+    monkeypatch.setattr(_noise_aware_gamma, "estimate_rate", estimate)
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]), re_estimate=True)
+    with pytest.warns(UserWarning, match="no new estimate in epoch 3.*than chance"):
+        history = fit(compiled(), aware, epochs=4)
+    assert history["noise_rate"][1:] == [0.3, 0.2, 0.2]
+
+
 class Interrupt(keras.callbacks.Callback):
     def __init__(self, epoch):
         super().__init__()

@@ -351,3 +351,20 @@ def test_another_number_of_classes_raises():
         loss.minimizer([0.5, 0.5])
     with pytest.raises(ValueError, match="`prob` must be of the 5 classes"):
         loss.posterior([0.5, 0.5])
+
+
+def test_a_configuration_may_leave_out_what_has_a_default():
+    matrix = [[0.9, 0.1], [0.2, 0.8]]
+    loss = ForwardCorrection.from_config({"matrix": matrix})
+    assert loss.base.get_config() == GCE(q=0.0).get_config()
+
+
+def test_the_smoothing_of_the_base_may_change():
+    matrix = symmetric_matrix(3, 0.3)
+    loss = ForwardCorrection(matrix, SGCE(q=0.5, smoothing=0.0), from_logits=True)
+    logits = np.array([[1.0, 0.0, -1.0], [0.0, 2.0, 0.5]], "float32")
+    loss(np.array([0, 2]), logits)
+    loss.base.smoothing = 0.2
+    made = ForwardCorrection(matrix, SGCE(q=0.5, smoothing=0.2), from_logits=True)
+    value = float(loss(np.array([0, 2]), logits))
+    assert value == pytest.approx(float(made(np.array([0, 2]), logits)), rel=1e-6)

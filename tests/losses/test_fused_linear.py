@@ -219,3 +219,23 @@ def test_a_model_learns_the_same_with_it(jit):
         learnt.append([*history.history["loss"], evaluated])
     np.testing.assert_allclose(learnt[1], learnt[0], rtol=1e-4)
     assert learnt[1][2] < learnt[1][0]
+
+
+@pytest.mark.parametrize(("rows_at_once", "most"), [(None, 50), (49, 49), (26, 26)])
+def test_few_rows_are_not_filled_up_to_a_whole_chunk(rows_at_once, most, monkeypatch):
+    sizes = []
+    plain = GCE._position_losses
+
+    def seen(self, labels, logits, *rest):
+        sizes.append(int(logits.shape[0] or ops.shape(logits)[0]))
+        return plain(self, labels, logits, *rest)
+
+    monkeypatch.setattr(GCE, "_position_losses", seen)
+    loss = GCE(from_logits=True)
+    value_and_grad(
+        lambda h: fused_linear(loss, LABELS, h, KERNEL, rows_at_once=rows_at_once),
+        HIDDEN,
+    )
+    assert max(sizes) <= most
+    if rows_at_once == 49 and BACKEND != "torch":
+        assert max(sizes) == 25  # not 49 and one row of 49

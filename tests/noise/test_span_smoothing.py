@@ -127,3 +127,24 @@ def test_bad_labels_are_refused():
         SpanSmoothing(3)(1)
     with pytest.raises(TypeError, match="sequences"):
         SpanSmoothing(3)([0.5, 1.0])
+
+
+@pytest.mark.parametrize("ignore_class", [0, 1, 2])
+def test_a_class_of_its_own_may_be_the_ignored_one(ignore_class):
+    labels = np.array([[0, 1, 2, 1, 2, 0]])
+    logits = np.random.default_rng(5).normal(size=(1, 6, 3)).astype("float32")
+    smooth = SpanSmoothing(3, smoothing=0.2, ignore_class=ignore_class)
+    plain = SpanSmoothing(3, smoothing=0.2)
+    counted = labels != ignore_class
+    expected = plain(np.where(counted, labels, -100))
+    value = float(
+        GCE(from_logits=True, ignore_class=ignore_class)(smooth(labels), logits)
+    )
+    assert value == pytest.approx(
+        float(GCE(from_logits=True)(expected, logits)), rel=1e-6
+    )
+    metric = ExpectedCalibrationError(from_logits=True, ignore_class=ignore_class)
+    metric.update_state(smooth(labels), logits)
+    other = ExpectedCalibrationError(from_logits=True)
+    other.update_state(expected, logits)
+    assert float(metric.result()) == pytest.approx(float(other.result()), rel=1e-6)

@@ -8,7 +8,7 @@ import keras
 import pytest
 from tiny import make_corpus, make_preset
 
-from keras_robust.study._cache import encoded_corpus
+from keras_robust.study._cache import encoded_corpus, encoded_path
 from keras_robust.study._corpus import read_conll2003
 from keras_robust.study._encoded import encode
 from keras_robust.study._encoder import load_tokenizer
@@ -28,7 +28,7 @@ def preset(tmp_path_factory):
         for name in ("conll2003", "noisebench"):
             corpus = make_corpus(annotated=name == "noisebench")
             for split, sentences in corpus.items():
-                path = folder / "cache" / f"tiny-bert-{name}-{split}.npz"
+                path = encoded_path(name, made, split)
                 encode(sentences, tokenizer).save(path)
             assert set(encoded_corpus(name, made)) == set(corpus)
         yield made

@@ -7,8 +7,9 @@ import pytest
 from tiny import quick
 
 from keras_robust.study import run
+from keras_robust.study._cache import encoded_path
 from keras_robust.study._encoded import encode
-from keras_robust.study._encoder import encoder_name, load_tokenizer
+from keras_robust.study._encoder import load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +23,9 @@ def minilm():
 
 def test_a_real_encoder_learns_real_entities(conll2003, minilm, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_ROBUST_CACHE", str(tmp_path))
-    tokenizer, name = load_tokenizer(minilm), encoder_name(minilm).replace("/", "-")
+    tokenizer = load_tokenizer(minilm)
     for split, sentences in conll2003.items():
-        path = tmp_path / f"{name}-conll2003-{split}.npz"
+        path = encoded_path("conll2003", minilm, split)
         encode(sentences[:300], tokenizer).save(path)
     config = quick(
         train_sentences=200,

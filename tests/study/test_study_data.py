@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_robust.study import RunConfig
+from keras_robust.study._cache import source_name
 from keras_robust.study._corpus import (
     ANNOTATORS,
     TAGS,
@@ -168,3 +169,22 @@ def test_with_a_cache_a_run_needs_no_tensorflow(preset):
 def test_a_default_run_is_on_conll_2003():
     assert not RunConfig().annotated
     assert RunConfig(noise="crowd").annotated
+
+
+def test_the_cache_knows_an_encoder_and_a_table_by_what_they_are(tmp_path, monkeypatch):
+    folders = [tmp_path / name / "bert" for name in "ab"]
+    for content, folder in zip(("one", "other"), folders):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(content)
+    names = {source_name("conll2003", str(folder)) for folder in folders}
+    assert len(names) == 2
+    assert source_name("conll2003", "bert_tiny_en_uncased") == (
+        "bert_tiny_en_uncased-conll2003"
+    )
+    table = tmp_path / "table.tsv"
+    monkeypatch.setenv("KERAS_ROBUST_NOISEBENCH", str(table))
+    names = set()
+    for content in ("one", "other"):
+        table.write_text(content)
+        names.add(source_name("noisebench", "bert_tiny_en_uncased"))
+    assert len(names) == 2

@@ -9,7 +9,7 @@ import pytest
 from tiny import SIZES, make_corpus, quick
 
 from keras_robust import noise, study
-from keras_robust.study._cache import cache_folder, encoded_corpus
+from keras_robust.study._cache import cache_folder, encoded_corpus, encoded_path
 from keras_robust.study._corpus import TAGS
 from keras_robust.study._data import splits_of
 from keras_robust.study._encoded import encode
@@ -37,7 +37,7 @@ def use_other_cache(preset, folder, monkeypatch):
     monkeypatch.setenv("KERAS_ROBUST_CACHE", str(folder))
     tokenizer = load_tokenizer(preset)
     for split, sentences in make_corpus().items():
-        encode(sentences, tokenizer).save(folder / f"tiny-bert-conll2003-{split}.npz")
+        encode(sentences, tokenizer).save(encoded_path("conll2003", preset, split))
 
 
 def assert_same(result, other):
@@ -290,8 +290,7 @@ def test_a_sentence_longer_than_the_encoder_takes_raises(preset, tmp_path, monke
     twice = np.zeros(5, "int64") + np.argmax(test.lengths)
     long = test.take(twice)
     object.__setattr__(long, "lengths", np.array([long.lengths.sum()]))
-    path = tmp_path / "tiny-bert-conll2003-dev.npz"
-    long.save(path)
+    long.save(encoded_path("conll2003", preset, "dev"))
     from keras_robust.study import _cache
 
     _cache._load.cache_clear()
