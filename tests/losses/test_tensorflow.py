@@ -31,6 +31,15 @@ def test_unknown_batch_dimensions_trace(cls):
 
 
 @every_class
+def test_soft_targets_of_unknown_width_may_have_an_ignored_class(cls):
+    loss = cls(from_logits=True, ignore_class=0)
+    spec = [tf.TensorSpec([None, None]), tf.TensorSpec([None, K])]
+    traced = tf.function(lambda y, z: loss(y, z), input_signature=spec)
+    soft = np.eye(K, dtype="float32")[LABELS]
+    np.testing.assert_allclose(traced(soft, LOGITS), loss(soft, LOGITS), rtol=1e-5)
+
+
+@every_class
 def test_one_weight_for_a_batch_of_unknown_size_gives_nan(cls):
     loss = cls(from_logits=True)
     spec = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, K], tf.float32)]

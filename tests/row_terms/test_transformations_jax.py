@@ -49,3 +49,15 @@ def test_a_loss_is_vectorised_over_models(loss):
     gradients = jax.jit(jax.vmap(jax.grad(cost)))(LOGITS)
     for gradient, logits in zip(gradients, LOGITS):
         np.testing.assert_allclose(gradient, jax.grad(cost)(logits), rtol=1e-5)
+
+
+def test_one_hot_labels_have_a_forward_mode():
+    loss, direction = GCE(q=0.6, from_logits=True), np.ones_like(LOGITS) * np.arange(5)
+    one_hot = np.eye(5, dtype="float32")[LABELS]
+    of_ids = jax.grad(lambda z: loss(LABELS, z))(LOGITS)
+    _, slope = jax.jvp(
+        lambda z: loss(one_hot, z), (LOGITS,), (direction.astype("float32"),)
+    )
+    np.testing.assert_allclose(slope, (of_ids * direction).sum(), rtol=1e-4)
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(lambda z: loss(LABELS, z), (LOGITS,), (LOGITS,))

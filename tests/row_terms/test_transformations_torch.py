@@ -111,3 +111,14 @@ def test_a_compiled_loss_takes_its_numbers_as_they_change(loss, parameter):
         compiled(by_compiled).backward()
         loss(LABELS, plain).backward()
         torch.testing.assert_close(by_compiled.grad, plain.grad)
+
+
+def test_one_hot_labels_have_a_second_derivative():
+    one_hot, loss = torch.eye(5)[LABELS.long()], GCE(q=0.6, from_logits=True)
+    z = LOGITS.double().requires_grad_()
+    torch.autograd.gradgradcheck(
+        lambda z: GCE(q=0.6, from_logits=True, dtype="float64")(one_hot.double(), z), z
+    )
+    (first,) = torch.autograd.grad(loss(one_hot, leaf_ := leaf()), leaf_)
+    (same,) = torch.autograd.grad(loss(LABELS, leaf_ := leaf()), leaf_)
+    torch.testing.assert_close(first, same)
