@@ -12,8 +12,13 @@ from keras_robust import _checks
 
 
 def find_loss(owner: str, model: Any, parameter: str, output: Any) -> Any:
-    """Returns the compiled loss of `output`, or else the only one with `parameter`."""
+    """Returns the compiled loss of `output`, or else the only one with `parameter`.
+
+    What a `ForwardCorrection` corrects is a loss too: its parameters are those of its
+    base.
+    """
     losses = _losses_of(owner, model.loss, output)
+    losses = losses + [getattr(loss, "base", None) for loss in losses]
     found = {id(loss): loss for loss in losses if _has(loss, parameter)}
     if len(found) == 1:
         return next(iter(found.values()))

@@ -36,7 +36,8 @@ class LossSchedule(keras.callbacks.Callback):
 
     Args:
         parameter: Name of a number of the loss, such as `"q"`, `"gamma"` or
-            `"smoothing"`. Any `keras.losses.Loss` will do that has it as an attribute.
+            `"smoothing"`. Any `keras.losses.Loss` will do that has it as an attribute;
+            a `ForwardCorrection` has the parameters of its base.
         schedule: Function of the epoch, counted from 0, that gives the value:
             `WarmUp`, `LinearAnneal` or your own. It is also called ahead of training,
             once for each epoch, so it must always give the same value for an epoch.

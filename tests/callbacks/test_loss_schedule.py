@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from backend import BACKEND, jit_modes, quickly_compiled, to_numpy
 
-from keras_robust import GCE, SGCE, GammaCE, losses
+from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE, losses
 from keras_robust.callbacks import LinearAnneal, LossSchedule, WarmUp
+from keras_robust.noise import symmetric_matrix
 
 K = 4
 RNG = np.random.default_rng(6)
@@ -96,6 +97,20 @@ def test_a_warm_up_is_training_in_two_phases(how):
 )
 def test_other_parameters_change_as_if_compiled_anew(cls, parameter, schedule):
     assert_as_by_hand(cls, parameter, schedule, {})
+
+
+def test_a_corrected_loss_has_the_parameters_of_its_base():
+    def make(q):
+        base = GCE(q=q)
+        return ForwardCorrection(symmetric_matrix(K, 0.2), base, from_logits=True)
+
+    schedule = WarmUp(0.6, epochs=2)
+    expected, by_epoch = by_hand(make, [schedule(epoch) for epoch in range(4)])
+    model = compiled(make(0.0))
+    history = fit(model, LossSchedule("q", schedule))
+    assert history["q"] == [0.0, 0.0, 0.6, 0.6]
+    np.testing.assert_allclose(history["loss"], by_epoch["loss"], rtol=1e-5)
+    assert_same_state(model, expected)
 
 
 @every_mode
