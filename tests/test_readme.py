@@ -99,6 +99,19 @@ def test_the_table_of_the_study_is_that_of_the_committed_rows():
     assert study_table() in README
 
 
+def test_what_is_said_of_memorising_is_that_of_the_committed_rows():
+    rows = pd.read_csv(ROOT / "results" / "study_runs.csv")
+    rows = rows[(rows["train_sentences"] == 2500) & (rows["noise_rate"] == 0.6)]
+    assert (rows.groupby("loss")["seed"].nunique() == 3).all()
+    f1 = rows.groupby("loss")["test_f1"]
+    for loss in ("CE", "GCE", "GammaCE"):
+        assert f"{f1.mean()[loss]:.3f} ± {f1.std()[loss]:.3f}" in README
+    epochs = pd.read_csv(ROOT / "results" / "study_epochs.csv")
+    last = epochs[epochs["epoch"] == 10].set_index("key")
+    memorised = last["memorised"].reindex(rows[rows["loss"] == "CE"]["key"]).mean()
+    assert f"memorises {100 * memorised:.0f} % of" in README.replace("\n", " ")
+
+
 def test_the_rows_of_the_study_say_how_they_were_made():
     for rows in study_rows().values():
         for rate in (0.0, 0.2, 0.4, 0.6):
