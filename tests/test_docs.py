@@ -124,7 +124,7 @@ def test_every_claim_of_the_article_is_on_its_page_with_our_number(about):
     ("backend", "mode", "said"),
     [
         ("jax", "jit", "0.22 (JAX)"),
-        ("tensorflow", "xla", "0.43\n  (XLA)"),
+        ("tensorflow", "xla", "0.43 (XLA)"),
         ("tensorflow", "graph", "0.58 (graph)"),
         ("torch", "eager", "0.77 (PyTorch)"),
     ],
