@@ -1,6 +1,14 @@
-"""Skips what needs data that can be had neither from a folder nor from the network."""
+"""Doctests and notebooks: only what can run here."""
 
+import keras
 import pytest
+
+# Modules that are named after a backend hold its own version of something.
+collect_ignore_glob = [
+    f"keras_robust/*/_{name}.py"
+    for name in ("tensorflow", "jax", "torch")
+    if name != keras.backend.backend()
+]
 
 
 def pytest_collection_modifyitems(items):
