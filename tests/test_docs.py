@@ -1,6 +1,7 @@
 """The site: a stub for each public name, a place for each page, code that runs."""
 
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -51,6 +52,17 @@ def test_every_page_and_notebook_has_its_place_in_the_navigation():
     there = [*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb")]
     there = [str(p.relative_to(DOCS)) for p in there if ".ipynb_" not in str(p)]
     assert sorted(placed) == sorted(there)
+
+
+def test_notebooks_have_no_links_that_the_site_would_break():
+    # It moves each notebook into a folder of its own and leaves links as they are.
+    notebooks = sorted((DOCS / "notebooks").glob("*.ipynb"))
+    assert notebooks
+    for notebook in notebooks:
+        for cell in json.loads(notebook.read_text())["cells"]:
+            if cell["cell_type"] == "markdown":
+                targets = re.findall(r"\]\(([^)]+)\)", "".join(cell["source"]))
+                assert all(t.startswith(("https://", "#")) for t in targets), targets
 
 
 def test_the_start_page_runs_the_readmes_first_code():

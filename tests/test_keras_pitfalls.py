@@ -28,6 +28,14 @@ def test_keras_casts_labels_to_the_dtype_of_the_loss():
     assert right == other < 1
 
 
+def test_keras_takes_257_for_256_in_bfloat16():
+    logits = np.zeros((1, 300), "float32")
+    logits[0, 256] = 30
+    loss = CE(from_logits=True, dtype="bfloat16")
+    right, other = (float(loss(np.array([y]), logits)) for y in (256, 257))
+    assert right == other < 1
+
+
 def test_keras_overflows_in_the_mean_of_a_float16_loss():
     logits = np.random.default_rng(0).normal(size=(70_000, 3)).astype("float32")
     loss = CE(from_logits=True, dtype="float16")
@@ -70,6 +78,14 @@ def test_keras_takes_weights_of_samples_for_weights_of_time_steps():
     np.testing.assert_allclose(weighed, per_position * weight[None, :], rtol=1e-6)
 
 
+def test_keras_fails_on_weights_of_samples_where_the_sizes_differ():
+    logits = np.concatenate([LOGITS, LOGITS], axis=1)
+    labels = np.concatenate([LABELS, LABELS], axis=1)
+    assert to_numpy(CE(from_logits=True)(labels, logits)) > 0
+    with pytest.raises(Exception, match=r"shape|size|broadcast"):
+        CE(from_logits=True)(labels, logits, np.ones(2, "float32"))
+
+
 def test_keras_takes_a_teachers_logits_for_probabilities():
     teacher = np.array([[-6.0, -10.0, -10.0]], "float32")
     student = np.array([[-10.0, -6.0, -10.0]], "float32")
@@ -96,6 +112,12 @@ if BACKEND == "torch":
         mask = np.array([[True, False], [True, True]])
         CE(from_logits=True)(LABELS, with_mask(LOGITS, mask), weight)
         assert not (to_numpy(weight) == 1).all()
+
+    def test_keras_fails_on_a_weight_per_sample_where_there_is_a_mask():
+        mask = np.array([[True, False], [True, True]])
+        weight = ops.ones((2, 1))
+        with pytest.raises(RuntimeError, match=r"shape|size"):
+            CE(from_logits=True)(LABELS, with_mask(LOGITS, mask), weight)
 
     def test_keras_rounds_float64_to_float32():
         third, x = 1 / 3, ops.zeros((1,), dtype="float64")
