@@ -123,6 +123,22 @@ def test_what_went_against_us_is_in_the_committed_rows():
     assert f"(cross entropy on clean labels: {clean.mean():.2f})" in README
 
 
+def test_what_is_said_of_photographs_is_that_of_the_committed_rows():
+    rows = pd.read_csv(ROOT / "results" / "human_noise.csv")
+    runs = rows.groupby(["training", "stop", "noise", "loss"])
+    assert (runs["seed"].nunique() == 3).all()
+    usual = runs["ece"].mean()["usual", "noisy dev"]
+    said = README.replace("\n", " ")
+    for loss in ("CE", "GammaCE", "GCE"):
+        ece = [usual[noise, loss] for noise in ("aggre", "random1", "worse")]
+        assert "{:.3f}, {:.3f} and {:.3f}".format(*ece) in said
+    lasting = rows[(rows["training"] == "long") & (rows["stop"] == "last")]
+    lasting = lasting.set_index(["noise", "loss", "seed"])["accuracy"].sort_index()
+    for noise in ("worse", "uniform"):
+        gained = 100 * (lasting[noise, "GCE"] - lasting[noise, "CE"])
+        assert f"{gained.mean():.1f} ± {gained.std():.1f}" in said
+
+
 def test_the_rows_of_the_study_say_how_they_were_made():
     for rows in study_rows().values():
         for rate in (0.0, 0.2, 0.4, 0.6):
