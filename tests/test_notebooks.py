@@ -1,10 +1,11 @@
 """What notebooks print is what the committed rows give; guides quote it rightly."""
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import pytest
 
 ROOT = Path(__file__).parent.parent
 CHOOSING = (ROOT / "docs" / "choosing.md").read_text().replace("\n", " ")
@@ -49,16 +50,23 @@ def test_label_smoothing():
     assert means.to_string() in text
 
 
-@pytest.mark.parametrize("training", ["usual", "long"])
-def test_human_noise(training):
-    text = printed("08_human_noise.ipynb")
+def test_human_noise():
+    text = " ".join(printed("08_human_noise.ipynb").split())
     runs = rows("human_noise")
-    runs = runs[(runs["training"] == training) & (runs["stop"] == "last")]
-    runs = runs[runs["noise"].isin(["aggre", "random1", "worse"])]
-    for cell, own in runs.groupby(["noise", "loss"]):
+    found = 0
+    for cell, own in runs.groupby(["training", "stop", "noise", "loss"]):
         assert sorted(own["seed"]) == [0, 1, 2], cell
-        for column in ("accuracy", "ece", "gap", "memorised"):
-            assert said(own[column]) in text, (cell, column)
+        training, stop, noise, loss = cell
+        dice = noise in ("drawn", "uniform")
+        if noise == "clean" or (dice and (training == "long") == (stop == "noisy dev")):
+            continue  # clean labels leave one cell empty; the others are not printed
+        measured = own[["accuracy", "ece", "gap", "memorised"]].agg(["mean", "std"])
+        lines = re.findall(rf"{loss}((?: -?[0-9.]+ ± [0-9.]+){{4}})", text)
+        lines = np.array([line.replace("±", "").split() for line in lines], "float64")
+        off = np.abs(lines - measured.to_numpy().T.ravel()).max(axis=1)
+        assert off.min() < 0.0006, cell
+        found += 1
+    assert found == 34 + 10 + 8 + 8
 
 
 def test_half_precision():
