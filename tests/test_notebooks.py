@@ -61,7 +61,7 @@ def test_human_noise():
         if noise == "clean" or (dice and (training == "long") == (stop == "noisy dev")):
             continue  # clean labels leave one cell empty; the others are not printed
         measured = own[["accuracy", "ece", "gap", "memorised"]].agg(["mean", "std"])
-        lines = re.findall(rf"{loss}((?: -?[0-9.]+ ± [0-9.]+){{4}})", text)
+        lines = re.findall(rf"(?<!\w){loss}((?: -?[0-9.]+ ± [0-9.]+){{4}})", text)
         lines = np.array([line.replace("±", "").split() for line in lines], "float64")
         off = np.abs(lines - measured.to_numpy().T.ravel()).max(axis=1)
         assert off.min() < 0.0006, cell
@@ -101,6 +101,9 @@ def test_choosing_quotes_human_noise():
     known = 100 * last.groupby(["noise", "loss"])["memorised"].mean()["worse"]
     quote = f"{known['CE']:.0f} % of them in twenty epochs with cross entropy, "
     assert quote + f"{known['GCE']:.0f} % with `GCE(q=0.6)`" in CHOOSING
+    known = 100 * chosen.groupby(["noise", "loss"])["memorised"].mean()["worse"]
+    quote = f"with dropout and eight epochs, {known['CE']:.0f} and {known['GCE']:.0f} %"
+    assert quote in CHOOSING
 
 
 def test_choosing_quotes_span_smoothing():

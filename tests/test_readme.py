@@ -133,6 +133,10 @@ def test_what_is_said_of_photographs_is_that_of_the_committed_rows():
     for loss in ("CE", "GammaCE", "GCE"):
         ece = [usual[noise, loss] for noise in ("aggre", "random1", "worse")]
         assert "{:.3f}, {:.3f} and {:.3f}".format(*ece) in said
+    accuracy = runs["accuracy"].mean()["usual", "noisy dev"]
+    for noise in ("aggre", "random1", "worse"):
+        for loss in ("GCE", "GammaCE"):
+            assert accuracy[noise, loss] < accuracy[noise, "CE"]
     lasting = rows[(rows["training"] == "long") & (rows["stop"] == "last")]
     lasting = lasting.set_index(["noise", "loss", "seed"])["accuracy"].sort_index()
     for noise in ("worse", "uniform"):
