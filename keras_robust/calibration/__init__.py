@@ -1,26 +1,30 @@
 """Calibration: measured from predictions, shown, and mended."""
 
-from keras_robust.calibration._analytic import analytic_calibrator
-from keras_robust.calibration._binning import bin_predictions
-from keras_robust.calibration._bins import ReliabilityBins
-from keras_robust.calibration._calibration_report import calibration_report
-from keras_robust.calibration._callback import ReliabilityHistory
-from keras_robust.calibration._classwise import bin_classwise, classwise_error
-from keras_robust.calibration._comparison import ReliabilityComparison
-from keras_robust.calibration._corp import BrierDecomposition, brier_decomposition
-from keras_robust.calibration._display import ReliabilityDisplay
-from keras_robust.calibration._isotonic import IsotonicCalibration
-from keras_robust.calibration._multilabel import bin_multilabel, multilabel_error
-from keras_robust.calibration._platt import PlattScaling
-from keras_robust.calibration._report import CalibrationReport
-from keras_robust.calibration._risk_coverage import area_under_risk_coverage
-from keras_robust.calibration._scores import brier_score, negative_log_likelihood
-from keras_robust.calibration._smooth_ece import smooth_ece
-from keras_robust.calibration._temperature import TemperatureScaling, temperature_scale
-from keras_robust.calibration._temperature_layer import Temperature
-from keras_robust.calibration._template_plane import TemplatePlane
-from keras_robust.calibration._uncertainty import NullValue
-from keras_robust.calibration._vector import VectorScaling
+from keras_robust.calibration._bins.binning import bin_predictions
+from keras_robust.calibration._bins.bins import ReliabilityBins
+from keras_robust.calibration._bins.chance import NullValue
+from keras_robust.calibration._bins.classwise import bin_classwise, classwise_error
+from keras_robust.calibration._bins.multilabel import bin_multilabel, multilabel_error
+from keras_robust.calibration._display.comparison import ReliabilityComparison
+from keras_robust.calibration._display.display import ReliabilityDisplay
+from keras_robust.calibration._recalibration.analytic import analytic_calibrator
+from keras_robust.calibration._recalibration.isotonic import IsotonicCalibration
+from keras_robust.calibration._recalibration.platt import PlattScaling
+from keras_robust.calibration._recalibration.temperature import (
+    TemperatureScaling,
+    temperature_scale,
+)
+from keras_robust.calibration._recalibration.temperature_layer import Temperature
+from keras_robust.calibration._recalibration.vector import VectorScaling
+from keras_robust.calibration._report.calibration_report import calibration_report
+from keras_robust.calibration._report.report import CalibrationReport
+from keras_robust.calibration._scores.corp import (
+    BrierDecomposition,
+    brier_decomposition,
+)
+from keras_robust.calibration._scores.proper import brier_score, negative_log_likelihood
+from keras_robust.calibration._scores.risk_coverage import area_under_risk_coverage
+from keras_robust.calibration._scores.smooth_ece import smooth_ece
 
 __all__ = [
     "BrierDecomposition",
@@ -31,10 +35,8 @@ __all__ = [
     "ReliabilityBins",
     "ReliabilityComparison",
     "ReliabilityDisplay",
-    "ReliabilityHistory",
     "Temperature",
     "TemperatureScaling",
-    "TemplatePlane",
     "VectorScaling",
     "analytic_calibrator",
     "area_under_risk_coverage",

@@ -1,8 +1,14 @@
-"""Callbacks that change a loss while a model is trained."""
+"""Callbacks that change a loss during training, or watch its calibration."""
 
-from keras_robust.callbacks._linear_anneal import LinearAnneal
 from keras_robust.callbacks._loss_schedule import LossSchedule
 from keras_robust.callbacks._noise_aware_gamma import NoiseAwareGamma
-from keras_robust.callbacks._warm_up import WarmUp
+from keras_robust.callbacks._reliability_history import ReliabilityHistory
+from keras_robust.callbacks._schedules import LinearAnneal, WarmUp
 
-__all__ = ["LinearAnneal", "LossSchedule", "NoiseAwareGamma", "WarmUp"]
+__all__ = [
+    "LinearAnneal",
+    "LossSchedule",
+    "NoiseAwareGamma",
+    "ReliabilityHistory",
+    "WarmUp",
+]

@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from keras_robust import _checks
+from keras_robust import _backend
+from keras_robust._inputs import checks
 
 
 def find_loss(owner: str, model: Any, parameter: str, output: Any) -> Any:
@@ -28,7 +29,7 @@ def find_loss(owner: str, model: Any, parameter: str, output: Any) -> Any:
         expected = f"given where several losses have `{parameter}`"
         fix = "Pass the key or index of one in the `loss` of `compile`."
     received = f"output={output!r}, loss={model.loss!r}"
-    raise _checks.invalid(owner, "output", expected, received, fix)
+    raise checks.invalid(owner, "output", expected, received, fix)
 
 
 def _losses_of(owner: str, loss: Any, output: Any) -> list[Any]:
@@ -37,7 +38,7 @@ def _losses_of(owner: str, loss: Any, output: Any) -> list[Any]:
     try:
         return [loss[output]]
     except (KeyError, IndexError, TypeError) as error:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "output",
             "a key or an index of the `loss` of `compile`",
@@ -55,10 +56,10 @@ def _has(loss: Any, parameter: str) -> bool:
 def checked_value(loss: Any, parameter: str, value: Any) -> float:
     """Returns `value` as a float, checked by the loss's own constructor."""
     owner = type(loss).__name__
-    number = _checks.real_number(owner, parameter, value)
+    number = checks.real_number(owner, parameter, value)
     if not math.isfinite(number):
         received = f"{parameter}={number}"
-        raise _checks.invalid(owner, parameter, "finite", received, "Pass a number.")
+        raise checks.invalid(owner, parameter, "finite", received, "Pass a number.")
     config = loss.get_config()
     if parameter in config:
         type(loss).from_config({**config, parameter: number})
@@ -70,8 +71,7 @@ def set_parameter(model: Any, loss: Any, parameter: str, value: float) -> None:
     if getattr(loss, parameter) == value:
         return
     setattr(loss, parameter, value)
-    # Keras's own losses compute with a copy of their arguments.
-    copied = getattr(loss, "_fn_kwargs", {})
+    copied = _backend.constants_of(loss)
     if parameter in copied:
         copied[parameter] = value
     _trace_anew(model)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_robust import _checks
+from keras_robust._inputs import checks
 
 
 def held_out(
@@ -27,7 +27,7 @@ def held_out(
         for y, weight, scores in _predicted(model, data, batch_size)
     ]
     if not sum(len(labels) for labels, _ in parts):
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "data",
             "of at least one position that counts",
@@ -61,7 +61,7 @@ def _counted(
     labels, scores = _class_ids(y, scores, axis), np.moveaxis(scores, axis, -1)
     positions = scores.shape[:-1]
     if labels.shape not in (positions, (*positions, 1)):
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "data",
             "of labels that fit the predictions",

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_robust import _checks, _files
+from keras_robust import _files
+from keras_robust._inputs import checks
 from keras_robust.callbacks._compiled_loss import set_parameter
 from keras_robust.callbacks._held_out import held_out
 from keras_robust.losses import GammaCE
@@ -103,14 +104,14 @@ class NoiseAwareGamma(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         fix = "Cross entropy has to come first, for the noise to be seen."
-        self.warmup_epochs = _checks.integer(
+        self.warmup_epochs = checks.integer(
             _OWNER, "warmup_epochs", warmup_epochs, minimum=1, fix=fix
         )
         fix = "Pass how many rows to predict at a time, such as 32."
-        self.batch_size = _checks.integer(
+        self.batch_size = checks.integer(
             _OWNER, "batch_size", batch_size, minimum=1, fix=fix
         )
-        self.re_estimate = _checks.flag(_OWNER, "re_estimate", re_estimate)
+        self.re_estimate = checks.flag(_OWNER, "re_estimate", re_estimate)
         self.data, self.method = data, method
         self.state_file = _checked_file(state_file)
         self.rate_: float | None = None
@@ -121,7 +122,7 @@ class NoiseAwareGamma(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Checks that the model is compiled with one `GammaCE`."""
         if not isinstance(self.model.loss, GammaCE):
-            raise _checks.invalid(
+            raise checks.invalid(
                 _OWNER,
                 "model",
                 "compiled with one instance of GammaCE",
@@ -163,7 +164,7 @@ class NoiseAwareGamma(keras.callbacks.Callback):
             self._estimates = _from_json(self.state_file.read_text(encoding="utf-8"))
         self._estimates = {e: v for e, v in self._estimates.items() if e < epoch}
         if epoch > self.warmup_epochs and not self._estimates:
-            raise _checks.invalid(
+            raise checks.invalid(
                 _OWNER,
                 "state_file",
                 "a file with the estimate, for a run that begins after the warm-up",
@@ -204,7 +205,7 @@ def _of_two_classes(scores: np.ndarray, from_logits: bool) -> np.ndarray:
 def _checked_file(state_file: Any) -> Path | None:
     path = None if state_file is None else Path(state_file)
     if path is not None and not path.parent.is_dir():
-        raise _checks.invalid(
+        raise checks.invalid(
             _OWNER,
             "state_file",
             "a file in a folder that is there",

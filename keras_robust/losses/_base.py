@@ -6,7 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_robust import _checks, _labels, _numerics, _row_terms, _simplex, _weights
+from keras_robust import _backend, _numerics
+from keras_robust._inputs import checks, distributions, sample_weights
+from keras_robust._inputs.labels import Aligned, align
 
 
 class Number:
@@ -51,10 +53,10 @@ class RobustLoss(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         owner = type(self).__name__
-        self.from_logits = _checks.flag(owner, "from_logits", from_logits)
-        self.ignore_class = _checks.ignored_class(owner, ignore_class)
+        self.from_logits = checks.flag(owner, "from_logits", from_logits)
+        self.ignore_class = checks.ignored_class(owner, ignore_class)
         fix = "Pass the axis of the classes, such as -1."
-        self.axis = _checks.integer(owner, "axis", axis, fix=fix)
+        self.axis = checks.integer(owner, "axis", axis, fix=fix)
 
     def label_cost(self, log_p: Any) -> Any:
         """Returns the cost of a label that the model gives log-probability `log_p`."""
@@ -78,7 +80,9 @@ class RobustLoss(keras.losses.Loss):
             ValueError: If `posterior` does not hold distributions.
         """
         owner = f"{type(self).__name__}.minimizer"
-        return self._minimizer(_simplex.distribution(owner, "posterior", posterior))
+        return self._minimizer(
+            distributions.distribution(owner, "posterior", posterior)
+        )
 
     def posterior(self, prob: Any, *, from_logits: bool = False) -> np.ndarray:
         """Returns the label posterior of which `prob` is the minimiser.
@@ -98,7 +102,7 @@ class RobustLoss(keras.losses.Loss):
         owner = f"{type(self).__name__}.posterior"
         self.check_invertible()
         return self._posterior(
-            _simplex.log_distribution(owner, "prob", prob, from_logits=from_logits)
+            distributions.log_distribution(owner, "prob", prob, from_logits=from_logits)
         )
 
     def check_invertible(self) -> None:
@@ -126,7 +130,7 @@ class RobustLoss(keras.losses.Loss):
         class 2049 is 2048 (float16), average in that dtype, and on PyTorch multiply
         the caller's weights in place.
         """
-        mask = _weights.keras_mask(y_pred)
+        mask = _backend.keras_mask(y_pred)
         losses, counted, weight = self._position_losses(
             y_true, y_pred, sample_weight, mask
         )
@@ -137,7 +141,7 @@ class RobustLoss(keras.losses.Loss):
     ) -> tuple[Any, Any, Any]:
         owner = type(self).__name__
         dtype = "float64" if self.dtype == "float64" else "float32"
-        aligned = _labels.align(
+        aligned = align(
             owner,
             y_true,
             y_pred,
@@ -148,11 +152,11 @@ class RobustLoss(keras.losses.Loss):
         )
         counted, weight = aligned.counted, None
         if mask is not None:
-            seen = _weights.spread(owner, "mask", mask, counted, dtype)
+            seen = sample_weights.spread(owner, "mask", mask, counted, dtype)
             counted = ops.logical_and(counted, seen != 0)
         live = counted
         if sample_weight is not None:
-            weight = _weights.spread(
+            weight = sample_weights.spread(
                 owner, "sample_weight", sample_weight, counted, dtype
             )
             live = ops.logical_and(counted, weight != 0)
@@ -161,7 +165,7 @@ class RobustLoss(keras.losses.Loss):
             losses = losses * ops.where(live, weight, ops.zeros_like(weight))
         return losses, counted, weight
 
-    def _costs(self, aligned: _labels.Aligned, live: Any) -> Any:
+    def _costs(self, aligned: Aligned, live: Any) -> Any:
         if self.from_logits and not aligned.soft:
             costs = self._cost_of_logits(aligned.scores, aligned.labels, live)
         else:
@@ -173,7 +177,7 @@ class RobustLoss(keras.losses.Loss):
             live, costs * ops.cast(poison, costs.dtype), ops.zeros_like(costs)
         )
 
-    def _log_p(self, aligned: _labels.Aligned, live: Any) -> Any:
+    def _log_p(self, aligned: Aligned, live: Any) -> Any:
         scores = aligned.scores
         if not self.from_logits:
             return _numerics.log_of_probability(_numerics.where_live(live, scores, 1.0))
@@ -183,7 +187,7 @@ class RobustLoss(keras.losses.Loss):
         return ops.log_softmax(scores, axis=-1)
 
     def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
-        log_p, _ = _row_terms.row_terms(logits, labels, live, None)
+        log_p, _ = _backend.row_terms(logits, labels, live, None)
         return self.label_cost(log_p)
 
     def _cost_of_labels(self, log_p: Any, labels: Any, soft: bool) -> Any:
@@ -223,20 +227,9 @@ class RobustLoss(keras.losses.Loss):
 
 def mean(total: Any, size: Any) -> Any:
     """Returns total / size over all replicas, 0 if nothing was counted."""
-    size = _sum_over_replicas(size)
-    empty = size == 0
-    return ops.where(empty, ops.zeros_like(total), total / ops.where(empty, 1.0, size))
-
-
-def _sum_over_replicas(size: Any) -> Any:
     # Under tf.distribute, Keras adds up the replicas' gradients. Dividing each by the
     # number of positions of all replicas makes that sum the global mean; a mean of
     # replica means would be wrong where their numbers differ.
-    if keras.backend.backend() != "tensorflow":
-        return size
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return size
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, size)
+    size = _backend.sum_over_replicas(size)
+    empty = size == 0
+    return ops.where(empty, ops.zeros_like(total), total / ops.where(empty, 1.0, size))

@@ -6,7 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_robust import _checks, _mixtures, _numerics, _simplex
+from keras_robust import _numerics
+from keras_robust._inputs import checks
+from keras_robust._inputs.matrices import transition_matrix
+from keras_robust._theory import simplex, unmixing
 from keras_robust.losses._base import RobustLoss
 from keras_robust.losses._gce import GCE
 
@@ -120,7 +123,7 @@ class ForwardCorrection(RobustLoss):
         # Row j: P(given j | true i), for every i.
         dtype = _numerics.standard_dtype(log_p)
         columns = ops.convert_to_tensor(self.matrix.T, dtype=dtype)
-        logs = ops.convert_to_tensor(_simplex.log_of(self.matrix.T), dtype=dtype)
+        logs = ops.convert_to_tensor(simplex.log_of(self.matrix.T), dtype=dtype)
         all_labels = soft or self.base.weighs_all_labels
         if all_labels:
             log_p = ops.expand_dims(log_p, -2)
@@ -143,7 +146,7 @@ class ForwardCorrection(RobustLoss):
         self._check_classes("posterior", posterior)
         target = self.base._minimizer(posterior)
         flat = posterior.reshape(-1, len(self.matrix))
-        clean = _mixtures.unmixed(
+        clean = unmixing.unmixed(
             "ForwardCorrection.minimizer",
             target.reshape(flat.shape),
             self.matrix,
@@ -153,11 +156,11 @@ class ForwardCorrection(RobustLoss):
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
         self._check_classes("prob", log_prob)
-        return self.base._posterior(_simplex.log_of(np.exp(log_prob) @ self.matrix))
+        return self.base._posterior(simplex.log_of(np.exp(log_prob) @ self.matrix))
 
     def _check_classes(self, argument: str, values: Any) -> None:
         if values.shape[-1] != len(self.matrix):
-            raise _checks.invalid(
+            raise checks.invalid(
                 type(self).__name__,
                 argument,
                 f"of the {len(self.matrix)} classes of `matrix`",
@@ -202,10 +205,10 @@ def _checked_matrix(matrix: Any) -> np.ndarray:
             f"{type(matrix).__name__}. The matrix comes first: "
             f"{owner}(matrix, base=...)."
         )
-    matrix = _checks.transition_matrix(owner, "matrix", matrix)
+    matrix = transition_matrix(owner, "matrix", matrix)
     never = np.flatnonzero((matrix == 0).all(axis=0))
     if never.size:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "matrix",
             "without a column of zeros",

@@ -4,7 +4,9 @@ from typing import Any
 
 from keras import ops
 
-from keras_robust import _checks, _chunked, _labels, _weights
+from keras_robust import _backend
+from keras_robust._inputs import checks, sample_weights
+from keras_robust._inputs.labels import class_ids, to_tensor
 from keras_robust.losses._base import RobustLoss, mean
 
 # Logits of a chunk of rows: 16 MB of float32.
@@ -88,20 +90,22 @@ def fused_linear(
     """
     owner = "fused_linear"
     _check_loss(owner, loss)
-    mask = _weights.keras_mask(hidden)
-    hidden, kernel = _labels.to_tensor(hidden), _labels.to_tensor(kernel)
+    mask = _backend.keras_mask(hidden)
+    hidden, kernel = to_tensor(hidden), to_tensor(kernel)
     _check_shapes(owner, hidden, kernel)
     if bias is not None:
-        hidden, kernel = _with_bias(owner, hidden, kernel, _labels.to_tensor(bias))
+        hidden, kernel = _with_bias(owner, hidden, kernel, to_tensor(bias))
     shape = (*hidden.shape[:-1], kernel.shape[-1])
-    ids, counted = _labels.class_ids(owner, y_true, shape, loss.ignore_class)
+    ids, counted = class_ids(owner, y_true, shape, loss.ignore_class)
     dtype = "float64" if loss.dtype == "float64" else "float32"
     shares, weight = ops.ones_like(ids, dtype=dtype), None
     if sample_weight is not None:
-        weight = _weights.spread(owner, "sample_weight", sample_weight, ids, dtype)
+        weight = sample_weights.spread(
+            owner, "sample_weight", sample_weight, ids, dtype
+        )
         shares = shares * weight
     if mask is not None:
-        seen = _weights.spread(owner, "mask", mask, ids, dtype) != 0
+        seen = sample_weights.spread(owner, "mask", mask, ids, dtype) != 0
         counted = ops.logical_and(counted, seen)
         shares = ops.where(seen, shares, ops.zeros_like(shares))
 
@@ -109,7 +113,7 @@ def fused_linear(
         losses, _, _ = loss._position_losses(labels, logits, share, None)
         return ops.sum(losses)
 
-    total = _chunked.cost_of_rows(
+    total = _backend.cost_of_rows(
         cost,
         _checked_rows(owner, rows_at_once, shape[-1]),
         ops.reshape(hidden, (-1, hidden.shape[-1])),
@@ -133,7 +137,7 @@ def _check_loss(owner: str, loss: Any) -> None:
     wanted["reduction"] = _REDUCTIONS
     for name, values in wanted.items():
         if getattr(loss, name) not in values:
-            raise _checks.invalid(
+            raise checks.invalid(
                 owner,
                 "loss",
                 f"a loss with {name}={' or '.join(map(repr, values))}",
@@ -146,7 +150,7 @@ def _check_loss(owner: str, loss: Any) -> None:
 
 def _check_shapes(owner: str, hidden: Any, kernel: Any) -> None:
     if len(hidden.shape) < 2 or hidden.shape[-1] is None:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "hidden",
             "of shape (..., D), D known",
@@ -154,7 +158,7 @@ def _check_shapes(owner: str, hidden: Any, kernel: Any) -> None:
             "Pass what the last layer is given.",
         )
     if len(kernel.shape) != 2 or kernel.shape[0] != hidden.shape[-1]:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "kernel",
             f"of shape ({hidden.shape[-1]}, num_classes)",
@@ -165,7 +169,7 @@ def _check_shapes(owner: str, hidden: Any, kernel: Any) -> None:
 
 def _with_bias(owner: str, hidden: Any, kernel: Any, bias: Any) -> tuple[Any, Any]:
     if tuple(bias.shape) != (kernel.shape[-1],):
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "bias",
             f"of shape ({kernel.shape[-1]},)",
@@ -182,7 +186,7 @@ def _checked_rows(owner: str, rows: Any, num_classes: int) -> int:
     if rows is None:
         return max(1, _LOGITS // num_classes)
     fix = "Leave it out for chunks of 4 million logits."
-    rows = _checks.integer(owner, "rows_at_once", rows, fix=fix)
+    rows = checks.integer(owner, "rows_at_once", rows, fix=fix)
     if rows < 1:
-        raise _checks.invalid(owner, "rows_at_once", "at least 1", str(rows), fix)
+        raise checks.invalid(owner, "rows_at_once", "at least 1", str(rows), fix)
     return rows

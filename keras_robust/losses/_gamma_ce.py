@@ -7,9 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_robust import _checks, _numerics
+from keras_robust import _numerics
+from keras_robust._inputs import checks
+from keras_robust._theory.gated import gated_minimizer, gated_posterior
 from keras_robust.losses._base import Number, RobustLoss
-from keras_robust.losses._gamma_theory import gated_minimizer, gated_posterior
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")
@@ -117,15 +118,15 @@ class GammaCE(RobustLoss):
             dtype=dtype,
         )
         fix = "For gamma = 0 the loss is cross entropy, for gamma = 1 it is 1 - p."
-        self.gamma = _checks.fraction("GammaCE", "gamma", gamma, fix=fix)
+        self.gamma = checks.fraction("GammaCE", "gamma", gamma, fix=fix)
         fix = "b = 0 is no gate, b = 1 is cross entropy."
-        self.b = _checks.fraction("GammaCE", "b", b, fix=fix)
-        self.stop_gradient = _checks.flag("GammaCE", "stop_gradient", stop_gradient)
+        self.b = checks.fraction("GammaCE", "b", b, fix=fix)
+        self.stop_gradient = checks.flag("GammaCE", "stop_gradient", stop_gradient)
 
     def check_invertible(self) -> None:
         """Raises a `ValueError` for gamma = 1 without a gate: p is one-hot."""
         if self.gamma == 1.0 and self.b == 0.0:
-            raise _checks.invalid(
+            raise checks.invalid(
                 "GammaCE",
                 "gamma",
                 "below 1, or `b` above 0, for its posterior to be known",

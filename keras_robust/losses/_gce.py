@@ -5,39 +5,28 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_robust import _checks, _numerics, _simplex
+from keras_robust import _numerics
+from keras_robust._inputs import checks
+from keras_robust._theory.box_cox import box_cox_minimizer, box_cox_posterior
 from keras_robust.losses._base import Number, RobustLoss
 
 
 def checked_q(owner: str, q: Any) -> float:
     """Returns `q` as a float in [0, 1]."""
     fix = "For q = 0 the loss is cross entropy, for q = 1 it is 1 - p."
-    return _checks.fraction(owner, "q", q, fix=fix)
+    return checks.fraction(owner, "q", q, fix=fix)
 
 
 def check_q_invertible(owner: str, q: float) -> None:
     """Raises where the minimiser is one-hot, whatever the posterior."""
     if q == 1.0:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "q",
             "below 1 for its posterior to be known",
             "q=1.0",
             "At q = 1 the minimiser is the most likely class alone, all else is lost.",
         )
-
-
-def box_cox_minimizer(posterior: np.ndarray, q: float) -> np.ndarray:
-    """Returns p with p_k ∝ posterior_k^(1 / (1 - q)), at q = 1 its limit."""
-    if q == 1.0:
-        top = posterior == posterior.max(axis=-1, keepdims=True)
-        return top / top.sum(axis=-1, keepdims=True)
-    return np.exp(_simplex.log_softmax(_simplex.log_of(posterior) / (1.0 - q)))
-
-
-def box_cox_posterior(log_prob: np.ndarray, q: float) -> np.ndarray:
-    """Returns the posterior ∝ p_k^(1 - q) of the minimiser p."""
-    return np.exp(_simplex.log_softmax((1.0 - q) * log_prob))
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_robust import _checks, _numerics, _row_terms, _simplex
+from keras_robust import _backend, _numerics
+from keras_robust._inputs import checks
+from keras_robust._theory import simplex
+from keras_robust._theory.box_cox import box_cox_minimizer, box_cox_posterior
 from keras_robust.losses._base import Number, RobustLoss
 from keras_robust.losses._gce import (
-    box_cox_minimizer,
-    box_cox_posterior,
     check_q_invertible,
     checked_q,
 )
@@ -108,7 +109,7 @@ class SGCE(RobustLoss):
         )
         self.q = checked_q("SGCE", q)
         fix = "For smoothing = 0 the loss is GCE."
-        self.smoothing = _checks.fraction(
+        self.smoothing = checks.fraction(
             "SGCE", "smoothing", smoothing, fix=fix, include_one=False
         )
 
@@ -131,7 +132,7 @@ class SGCE(RobustLoss):
     def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
         if self.smoothing == 0.0:
             return super()._cost_of_logits(logits, labels, live)
-        log_p, of_all = _row_terms.row_terms(logits, labels, live, self.q)
+        log_p, of_all = _backend.row_terms(logits, labels, live, self.q)
         return self._smoothed_cost(self.label_cost(log_p), of_all, logits.shape[-1])
 
     def _smoothed_cost(self, of_label: Any, of_all: Any, num_classes: int) -> Any:
@@ -158,7 +159,7 @@ class SGCE(RobustLoss):
         spread = self.smoothing / (num_classes - 1)
         kept = 1.0 - self.smoothing - spread
         if abs(kept) < 1e-12:
-            raise _checks.invalid(
+            raise checks.invalid(
                 "SGCE",
                 "smoothing",
                 f"other than {(num_classes - 1) / num_classes:.6g} for the posterior "
@@ -167,7 +168,7 @@ class SGCE(RobustLoss):
                 "There all smoothed labels are the same.",
             )
         smoothed = box_cox_posterior(log_prob, self.q)
-        return _simplex.project((smoothed - spread) / kept)
+        return simplex.project((smoothed - spread) / kept)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""

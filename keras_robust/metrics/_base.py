@@ -6,9 +6,11 @@ import keras
 import ml_dtypes
 from keras import ops
 
-from keras_robust import _checks, _labels, _numerics, _weights
-from keras_robust.calibration._bins import ReliabilityBins, bin_edges
-from keras_robust.calibration._options import checked_num_bins
+from keras_robust import _backend, _numerics
+from keras_robust._inputs import checks, sample_weights
+from keras_robust._inputs.labels import Aligned, align, to_tensor
+from keras_robust._inputs.options import checked_num_bins
+from keras_robust.calibration._bins.bins import ReliabilityBins, bin_edges
 from keras_robust.metrics import _sums
 
 # So many comparisons of a number with an edge are faster than finding its bin.
@@ -36,12 +38,12 @@ class BinnedMetric(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         owner = type(self).__name__
         self.num_bins = checked_num_bins(owner, num_bins)
-        self.from_logits = _checks.flag(owner, "from_logits", from_logits)
-        self.ignore_class = _checks.ignored_class(owner, ignore_class)
+        self.from_logits = checks.flag(owner, "from_logits", from_logits)
+        self.ignore_class = checks.ignored_class(owner, ignore_class)
         self._columns = columns
         self._state = _sums.add_sum_variables(self, columns * self.num_bins)
 
-    def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
+    def events(self, prob: Any, aligned: Aligned) -> tuple[Any, Any]:
         """Returns confidences and how far they came true, of shape (..., columns).
 
         They are numbers where `prob` is, or of shape (...) if there is one column.
@@ -61,11 +63,11 @@ class BinnedMetric(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch of predictions to the bins."""
-        mask = _weights.keras_mask(y_pred)
-        y_pred = ops.stop_gradient(_labels.to_tensor(y_pred))
+        mask = _backend.keras_mask(y_pred)
+        y_pred = ops.stop_gradient(to_tensor(y_pred))
         given = _numerics.standard_dtype(y_pred)
         wide = "float64" if given == "float64" else "float32"
-        aligned = _labels.align(
+        aligned = align(
             type(self).__name__,
             y_true,
             self.scores(y_true, y_pred),
@@ -97,13 +99,13 @@ class BinnedMetric(keras.metrics.Metric):
             return weight
         for argument, factor in (("mask", mask), ("sample_weight", sample_weight)):
             if factor is not None:
-                factor = _weights.spread(owner, argument, factor, weight, dtype)
+                factor = sample_weights.spread(owner, argument, factor, weight, dtype)
                 # Not by multiplication alone: NaN weights of uncounted rows.
                 weight = ops.where(weight == 0, ops.zeros_like(weight), weight * factor)
         no_weight = ops.logical_not(ops.logical_and(weight >= 0, weight < float("inf")))
         return ops.where(no_weight, ops.full_like(weight, float("nan")), weight)
 
-    def _events(self, aligned: _labels.Aligned, slack: float) -> tuple[Any, Any]:
+    def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
         """Returns `events`, NaN in rows where anything is no probability or label."""
         prob, broken = aligned.scores, aligned.broken
         if self.from_logits:
@@ -179,7 +181,7 @@ def _is_short(rows: Any) -> bool:
     return rows.shape[0] is not None and rows.shape[0] <= 4096
 
 
-def truth(aligned: _labels.Aligned) -> Any:
+def truth(aligned: Aligned) -> Any:
     """Returns how far each class is true, of the shape of the scores."""
     if aligned.soft:
         return aligned.labels

@@ -4,9 +4,10 @@ from typing import Any
 
 import keras
 
-from keras_robust import _checks, _labels
-from keras_robust.calibration._bins import ReliabilityBins
-from keras_robust.calibration._options import checked_norm
+from keras_robust._inputs import checks
+from keras_robust._inputs.labels import Aligned
+from keras_robust._inputs.options import checked_norm
+from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.metrics._base import BinnedMetric, truth
 from keras_robust.metrics._norms import norm_of_errors, norm_of_gaps
 
@@ -86,7 +87,7 @@ class ClasswiseCalibrationError(BinnedMetric):
     ) -> None:
         owner = "ClasswiseCalibrationError"
         fix = "Pass the size of the last axis of `y_pred`, or 2 for a sigmoid output."
-        self.num_classes = _checks.integer(
+        self.num_classes = checks.integer(
             owner, "num_classes", num_classes, minimum=2, fix=fix
         )
         self.norm = checked_norm(owner, norm)
@@ -103,7 +104,7 @@ class ClasswiseCalibrationError(BinnedMetric):
         """Returns the predictions; raises if they are not of `num_classes` classes."""
         known = y_pred.shape[-1] if len(y_pred.shape) else None
         if known is not None and max(known, 2) != self.num_classes:
-            raise _checks.invalid(
+            raise checks.invalid(
                 "ClasswiseCalibrationError",
                 "y_pred",
                 f"of shape (..., {self.num_classes})",
@@ -112,7 +113,7 @@ class ClasswiseCalibrationError(BinnedMetric):
             )
         return y_pred
 
-    def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
+    def events(self, prob: Any, aligned: Aligned) -> tuple[Any, Any]:
         """Returns the probability of each class, and where it is the label."""
         return prob, truth(aligned)
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 
-from keras_robust.calibration._options import checked_norm
+from keras_robust._inputs.options import checked_norm
 from keras_robust.metrics._norms import norm_of_gaps
-from keras_robust.metrics._notion import OneConfidenceMetric
+from keras_robust.metrics._one_confidence import OneConfidenceMetric
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")

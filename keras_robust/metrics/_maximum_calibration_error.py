@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_robust.calibration._options import checked_min_count
-from keras_robust.metrics._notion import OneConfidenceMetric
+from keras_robust._inputs.options import checked_min_count
+from keras_robust.metrics._one_confidence import OneConfidenceMetric
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_robust import _checks, _labels
-from keras_robust.calibration._bins import ReliabilityBins
-from keras_robust.calibration._options import checked_average, checked_norm
+from keras_robust._inputs import checks
+from keras_robust._inputs.labels import Aligned, same_size
+from keras_robust._inputs.options import checked_average, checked_norm
+from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.metrics._base import BinnedMetric, truth
 from keras_robust.metrics._norms import mean_over_seen, norm_of_gaps
 
@@ -83,7 +84,7 @@ class MultilabelCalibrationError(BinnedMetric):
     ) -> None:
         owner = "MultilabelCalibrationError"
         fix = "Pass the size of the last axis of `y_pred`."
-        self.num_labels = _checks.integer(
+        self.num_labels = checks.integer(
             owner, "num_labels", num_labels, minimum=1, fix=fix
         )
         self.norm = checked_norm(owner, norm)
@@ -101,9 +102,9 @@ class MultilabelCalibrationError(BinnedMetric):
         """Returns each entry of the predictions as a single sigmoid output."""
         pred = tuple(y_pred.shape)
         true = np.shape(y_true) if isinstance(y_true, (list, tuple)) else y_true.shape
-        fits = len(true) == len(pred) and all(map(_labels.same_size, true, pred))
+        fits = len(true) == len(pred) and all(map(same_size, true, pred))
         if pred[-1:] != (self.num_labels,) or not fits:
-            raise _checks.invalid(
+            raise checks.invalid(
                 "MultilabelCalibrationError",
                 "y_true" if pred[-1:] == (self.num_labels,) else "y_pred",
                 f"of shape (..., {self.num_labels}), the same for both",
@@ -112,7 +113,7 @@ class MultilabelCalibrationError(BinnedMetric):
             )
         return ops.expand_dims(y_pred, -1)
 
-    def events(self, prob: Any, aligned: _labels.Aligned) -> tuple[Any, Any]:
+    def events(self, prob: Any, aligned: Aligned) -> tuple[Any, Any]:
         """Returns the probability that each label applies, and whether it does."""
         return prob[..., 1], truth(aligned)[..., 1]
 

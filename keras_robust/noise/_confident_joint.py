@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from keras_robust import _checks
+from keras_robust._inputs import checks
 from keras_robust.noise._rows import Rows
 
 
 def confident_joint(owner: str, rows: Rows) -> np.ndarray:
     """Returns counts of shape (K, K), entry [i, j]: true class i was given label j."""
-    count = _checks.optional_module(owner, "cleanlab.count", extra="study")
+    count = checks.optional_module(owner, "cleanlab.count", extra="study")
     never = np.setdiff1d(np.arange(rows.num_classes), rows.given)
     if never.size:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "labels",
             'such that every class is given, for method="confident_joint"',
@@ -23,7 +23,7 @@ def confident_joint(owner: str, rows: Rows) -> np.ndarray:
     # labels would then all seem to be right. Its rows are given, its columns true.
     unsure = np.flatnonzero(joint.sum(axis=0) <= 1)
     if unsure.size:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "prob",
             "confident of at least two rows of every class, for "

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust import _checks
+from keras_robust._inputs import checks
 from keras_robust.noise._confident_joint import confident_joint
 from keras_robust.noise._rows import Rows, read_rows
 
@@ -193,11 +193,11 @@ def _checked_quantile(
     owner: str, method: str, quantile: Any, defaults: dict[str, float]
 ) -> float | None:
     fix = 'The default, "agreement", needs the least of the model.'
-    _checks.choice(owner, "method", method, _METHODS, fix=fix)
+    checks.choice(owner, "method", method, _METHODS, fix=fix)
     if quantile is None:
         return defaults.get(method)
     if method not in defaults:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "quantile",
             f"None for method={method!r}",
@@ -205,7 +205,7 @@ def _checked_quantile(
             "Its thresholds are the mean confidences of the classes.",
         )
     fix = "At 0 every row counts, at 1 the surest alone."
-    return _checks.fraction(owner, "quantile", quantile, fix=fix)
+    return checks.fraction(owner, "quantile", quantile, fix=fix)
 
 
 def _mean_label(rows: Rows, method: str) -> np.ndarray:
@@ -217,7 +217,7 @@ def _mean_label(rows: Rows, method: str) -> np.ndarray:
 def _check_all_predicted(owner: str, rows: Rows) -> None:
     never = np.setdiff1d(np.arange(rows.num_classes), rows.predicted)
     if never.size:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "prob",
             "such that every class is the likeliest of some row",
@@ -231,7 +231,7 @@ def _below_chance(owner: str, rate: float, rows: Rows) -> float:
     chance = (rows.num_classes - 1) / rows.num_classes
     error = math.sqrt(chance * (1 - chance) / len(rows.given))
     if rate >= chance - _STANDARD_ERRORS * error:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "prob",
             "of a model that agrees with `labels` more than by chance",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust import _arrays, _checks
+from keras_robust._inputs import arrays, checks
 from keras_robust.noise._matrices import checked_matrix
 from keras_robust.noise._noisy_labels import NoisyLabels
 
@@ -47,8 +47,8 @@ def flip_labels(
     owner = "flip_labels"
     matrix = checked_matrix(owner, matrix)
     labels = integer_labels(owner, "labels", labels)
-    rng = _checks.generator(owner, seed)
-    ignore_class = _checks.ignored_class(owner, ignore_class)
+    rng = checks.generator(owner, seed)
+    ignore_class = checks.ignored_class(owner, ignore_class)
     counted = counted_labels(owner, "labels", labels, ignore_class, len(matrix))
     noisy = labels.copy()
     for true_class, row in enumerate(matrix):
@@ -60,7 +60,7 @@ def flip_labels(
 
 def integer_labels(owner: str, argument: str, labels: Any) -> np.ndarray:
     """Returns labels as an integer array, or raises."""
-    array = _arrays.numeric(owner, argument, labels)
+    array = arrays.numeric(owner, argument, labels)
     if array.size == 0:
         return array.astype("int64") if array.dtype.kind not in "iu" else array
     if array.dtype.kind not in "iu":
@@ -81,7 +81,7 @@ def counted_labels(
 ) -> np.ndarray:
     """Returns where labels are not ignored; raises if such a label is no class."""
     if num_classes - 1 > np.iinfo(labels.dtype).max:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             argument,
             f"of a dtype that can hold class {num_classes - 1}",
@@ -93,7 +93,7 @@ def counted_labels(
         counted = labels != ignore_class
     bad = counted & ((labels < 0) | (labels >= num_classes))
     if bad.any():
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             argument,
             f"in [0, {num_classes})",

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust import _checks
+from keras_robust._inputs import checks
+from keras_robust._inputs.matrices import transition_matrix
 
 
 def symmetric_matrix(
@@ -36,7 +37,7 @@ def symmetric_matrix(
     owner = "symmetric_matrix"
     num_classes = _num_classes(owner, num_classes)
     rate = _rate(owner, rate)
-    if _checks.flag(owner, "self_flip", self_flip):
+    if checks.flag(owner, "self_flip", self_flip):
         return (1 - rate) * np.eye(num_classes) + rate / num_classes
     matrix = np.full((num_classes, num_classes), rate / (num_classes - 1))
     np.fill_diagonal(matrix, 1 - rate)
@@ -93,10 +94,10 @@ def gamma_from_noise_rate(rate: float, num_classes: int) -> float:
     """
     owner = "gamma_from_noise_rate"
     num_classes = _num_classes(owner, num_classes)
-    rate = _checks.real_number(owner, "rate", rate)
+    rate = checks.real_number(owner, "rate", rate)
     chance = (num_classes - 1) / num_classes
     if not 0 <= rate < chance:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "rate",
             f"in [0, {chance:.6g}) for {num_classes} classes",
@@ -108,14 +109,14 @@ def gamma_from_noise_rate(rate: float, num_classes: int) -> float:
 
 def checked_matrix(owner: str, matrix: Any) -> np.ndarray:
     """Returns a transition matrix as float64, or raises."""
-    return _checks.transition_matrix(owner, "matrix", matrix)
+    return transition_matrix(owner, "matrix", matrix)
 
 
 def _num_classes(owner: str, num_classes: Any) -> int:
     fix = "Pass the number of classes, such as 10."
-    return _checks.integer(owner, "num_classes", num_classes, minimum=2, fix=fix)
+    return checks.integer(owner, "num_classes", num_classes, minimum=2, fix=fix)
 
 
 def _rate(owner: str, rate: Any) -> float:
     fix = "Pass the share of labels to change, such as 0.2."
-    return _checks.fraction(owner, "rate", rate, fix=fix)
+    return checks.fraction(owner, "rate", rate, fix=fix)

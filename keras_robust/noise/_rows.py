@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_robust import _arrays, _checks, _simplex
+from keras_robust._inputs import arrays, checks, distributions
 from keras_robust.noise._flip import counted_labels, integer_labels
 
 
@@ -45,14 +45,14 @@ def read_rows(
     owner: str, labels: Any, prob: Any, *, from_logits: bool, ignore_class: int | None
 ) -> Rows:
     """Checks labels and predictions and flattens them, ignored positions left out."""
-    from_logits = _checks.flag(owner, "from_logits", from_logits)
-    ignore_class = _checks.ignored_class(owner, ignore_class)
+    from_logits = checks.flag(owner, "from_logits", from_logits)
+    ignore_class = checks.ignored_class(owner, ignore_class)
     labels = integer_labels(owner, "labels", labels)
-    scores = _arrays.numeric(owner, "prob", prob)
+    scores = arrays.numeric(owner, "prob", prob)
     if scores.ndim and labels.shape == (*scores.shape[:-1], 1):
         labels = labels[..., 0]
     if scores.ndim == 0 or labels.shape != scores.shape[:-1]:
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "labels",
             "of the shape of `prob` without its last axis, that of the classes",
@@ -63,7 +63,7 @@ def read_rows(
     num_classes = 2 if single else scores.shape[-1]
     counted = counted_labels(owner, "labels", labels, ignore_class, num_classes)
     if not counted.any():
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "labels",
             "of at least one position that is not ignored",
@@ -74,5 +74,7 @@ def read_rows(
     if single:
         other = np.zeros_like(scores) if from_logits else 1 - scores
         scores = np.concatenate([other, scores], axis=-1)
-    log_p = _simplex.log_distribution(owner, "prob", scores, from_logits=from_logits)
+    log_p = distributions.log_distribution(
+        owner, "prob", scores, from_logits=from_logits
+    )
     return Rows(labels[counted].astype("int64"), np.exp(log_p))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust import _checks
+from keras_robust._inputs import checks
 from keras_robust.noise._flip import counted_labels, integer_labels
 
 
@@ -72,16 +72,16 @@ class SpanSmoothing:
         ignore_class: int | None = -100,
     ) -> None:
         owner, fix = "SpanSmoothing", "Pass the number of tags."
-        self.num_classes = _checks.integer(
+        self.num_classes = checks.integer(
             owner, "num_classes", num_classes, minimum=2, fix=fix
         )
-        self.smoothing = _checks.fraction(
+        self.smoothing = checks.fraction(
             owner, "smoothing", smoothing, include_one=False, fix="Pass 0.1, say."
         )
-        self.window = _checks.integer(
+        self.window = checks.integer(
             owner, "window", window, minimum=1, fix="Pass 1 for the next tokens only."
         )
-        self.ignore_class = _checks.ignored_class(owner, ignore_class)
+        self.ignore_class = checks.ignored_class(owner, ignore_class)
 
     def __call__(self, sequences: Any) -> Any:
         """Returns the targets of sequences of class ids."""
@@ -93,7 +93,7 @@ class SpanSmoothing:
         owner = "SpanSmoothing"
         given = integer_labels(owner, "sequences", sequence)
         if given.ndim == 0:
-            raise _checks.invalid(
+            raise checks.invalid(
                 owner,
                 "sequences",
                 "of shape (N, length) or (length,)",

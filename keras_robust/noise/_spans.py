@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_robust import _checks
+from keras_robust._inputs import checks
 from keras_robust.noise._flip import counted_labels, integer_labels
 from keras_robust.noise._noisy_labels import NoisyLabels
 
@@ -70,10 +70,10 @@ def corrupt_spans(
     owner = "corrupt_spans"
     rates = {"drop": drop, "retype": retype, "shift": shift, "invent": invent}
     fix = "Pass a probability, such as 0.1."
-    rates = {k: _checks.fraction(owner, k, v, fix=fix) for k, v in rates.items()}
+    rates = {k: checks.fraction(owner, k, v, fix=fix) for k, v in rates.items()}
     types = _entity_types(owner, tags)
-    rng = _checks.generator(owner, seed)
-    ignore_class = _checks.ignored_class(owner, ignore_class)
+    rng = checks.generator(owner, seed)
+    ignore_class = checks.ignored_class(owner, ignore_class)
     sentences = [integer_labels(owner, "sequences", s) for s in sequences]
     counted = [
         counted_labels(owner, "sequences", s, ignore_class, len(tags))
@@ -104,7 +104,7 @@ def _entity_types(owner: str, tags: Sequence[str]) -> list[str]:
     types = [tag[2:] for tag in tags if tag.startswith("B-")]
     wanted = {"O"} | {f"{p}-{t}" for t in types for p in "BI"}
     if set(tags) != wanted or len(set(tags)) != len(tags):
-        raise _checks.invalid(
+        raise checks.invalid(
             owner,
             "tags",
             '"O" and, for each type, a "B-" and an "I-" tag',
@@ -124,7 +124,7 @@ def _read_spans(
             spans.append(_Span(position, position + 1, entity))
         elif prefix == "I":
             if not spans or spans[-1][1:] != (position, entity):
-                raise _checks.invalid(
+                raise checks.invalid(
                     owner,
                     "sequences",
                     "valid IOB2",

@@ -1,0 +1,36 @@
+"""What every backend computes in a way of its own, chosen once.
+
+`row_terms` is what a loss has to know of a row of logits, `top_label` which class is
+predicted and whether it is right, `cost_of_rows` the cost of logits that are never all
+there, `sum_over_replicas` a number added up over the replicas of a strategy. `plain`
+says what each returns and has a version in `keras.ops`; a backend overrides it where
+that one is slow, or cannot be right. Private interfaces of the backends and of Keras
+stand in this folder and nowhere else.
+"""
+
+from typing import Any
+
+import keras
+
+from keras_robust._backend import plain
+from keras_robust._backend.keras_private import constants_of as constants_of
+from keras_robust._backend.keras_private import keras_mask as keras_mask
+
+if keras.backend.backend() == "jax":
+    from keras_robust._backend import jax as _own
+elif keras.backend.backend() == "tensorflow":
+    from keras_robust._backend import tensorflow as _own
+elif keras.backend.backend() == "torch":
+    from keras_robust._backend import torch as _own
+else:
+    _own = plain
+
+
+def _version_of(name: str) -> Any:
+    return getattr(_own, name, getattr(plain, name))
+
+
+cost_of_rows = _version_of("cost_of_rows")
+row_terms = _version_of("row_terms")
+sum_over_replicas = _version_of("sum_over_replicas")
+top_label = _version_of("top_label")

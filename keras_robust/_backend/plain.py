@@ -1,0 +1,97 @@
+"""The plain versions, by which the others are judged: in `keras.ops` alone.
+
+Their docstrings are the contracts that every backend's version keeps.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from keras_robust import _numerics
+
+
+def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any, ...]:
+    """Returns what a loss needs of logits, `(log_p, cost_of_all)`.
+
+    Args:
+        logits: Float32 or float64 tensor of shape `(..., K)`, K >= 2.
+        labels: Int32 tensor of shape `(...)`, in [0, K) at every position.
+        live: Bool tensor of shape `(...)`. Elsewhere results and gradients are 0,
+            whatever the logits.
+        q: Exponent of the second result, or None not to compute it.
+
+    Returns:
+        log_p: The log-probability of the label, of shape `(...)`.
+        cost_of_all: Sum over all classes k of (1 - p_k^q) / q, of -log p_k at q = 0;
+            None if `q` is.
+    """
+    logits = _numerics.where_live(live, logits, 0.0)
+    log_p = ops.log_softmax(logits, axis=-1)
+    label = ops.take_along_axis(log_p, ops.expand_dims(labels, -1), axis=-1)
+    label = ops.squeeze(label, axis=-1)
+    zeros = ops.zeros_like(label)
+    if q is None:
+        return ops.where(live, label, zeros), None
+    of_all = ops.sum(_numerics.box_cox_cost(log_p, q), axis=-1)
+    return ops.where(live, label, zeros), ops.where(live, of_all, zeros)
+
+
+def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
+    """Returns `(confidence, hit, bad)`, tensors of shape `(N,)`.
+
+    Args:
+        prob: Float32 or float64 probabilities of shape `(N, K)`, K >= 2.
+        labels: Int32 class ids of shape `(N,)`, in [0, K).
+        slack: By how much rounding may carry a probability past 0 or 1.
+
+    Returns:
+        confidence: The largest probability, as it is.
+        hit: Bool: the label is its class, the first of equal ones.
+        bad: Bool: some probability is NaN or outside [0, 1] by more than `slack`. The
+            other two mean nothing there.
+    """
+    top = ops.argmax(prob, axis=-1)
+    confidence = ops.take_along_axis(prob, ops.expand_dims(top, -1), axis=-1)[..., 0]
+    hit = ops.equal(ops.cast(top, labels.dtype), labels)
+    # With `initial`, as Keras otherwise raises for a batch of no rows.
+    low = ops.min(prob, axis=-1, initial=float("inf"))
+    fine = ops.logical_and(low >= -slack, confidence <= 1.0 + slack)
+    number = ops.logical_not(ops.isnan(ops.sum(prob, axis=-1)))
+    return confidence, hit, ops.logical_not(ops.logical_and(fine, number))
+
+
+def cost_of_rows(
+    cost: Callable[[Any, Any, Any], Any],
+    chunk: int,
+    hidden: Any,
+    kernel: Any,
+    labels: Any,
+    weight: Any,
+) -> Any:
+    """Returns the total cost of the logits `hidden @ kernel`, a scalar.
+
+    Args:
+        cost: Function of logits `(n, K)`, labels `(n,)` and weights `(n,)` that returns
+            their total cost, a scalar of the dtype of `weight`. It closes over no
+            tensor. Rows of weight 0 cost nothing.
+        chunk: Number of rows, at least 1, whose logits may exist at one time.
+        hidden: Float tensor of shape `(N, D)`. The product is formed in its dtype.
+        kernel: Float tensor of shape `(D, K)`.
+        labels: Tensor of shape `(N,)`.
+        weight: Float32 or float64 tensor of shape `(N,)`.
+
+    Returns:
+        The total, with gradients for `hidden`, `kernel` and `weight`; that for `kernel`
+        adds up in float32 at least.
+    """
+    return cost(ops.matmul(hidden, ops.cast(kernel, hidden.dtype)), labels, weight)
+
+
+def sum_over_replicas(x: Any) -> Any:
+    """Returns a number of this replica, added up over all replicas.
+
+    Only TensorFlow has replicas that do not see one another: on JAX and PyTorch a
+    distributed tensor is one tensor, or the process group averages gradients.
+    """
+    return x

@@ -1,0 +1,193 @@
+"""On PyTorch: blocks of rows that fit the cache, and no memory but the gradient's."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from keras_robust._backend import plain, powers
+
+# Numbers in a block of rows: 1 MB of float32.
+_BLOCK = 1 << 18
+_LOG2_E = math.log2(math.e)
+
+
+def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any, ...]:
+    """Returns what `plain.row_terms` does."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return plain.row_terms(logits, labels, live, q)
+    flat = logits.reshape(-1, logits.shape[-1])
+    columns = labels.reshape(-1, 1).long(), live.reshape(-1, 1)
+    log_p, of_all = _RowTerms.apply(flat, *columns, q)
+    of_all = None if q is None else of_all.reshape(live.shape)
+    return log_p.reshape(live.shape), of_all
+
+
+class _RowTerms(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Any, labels: Any, live: Any, q: Any) -> Any:
+        top, total, summed = logits.new_empty((3, len(logits), 1))
+        # The exponentials are kept to become the gradient, in place.
+        kept = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
+        buffer = None if q is None else _block_of(logits)
+        for z, m, t, s, e in _blocks(logits, top, total, summed, kept):
+            torch.amax(z, -1, keepdim=True, out=m)
+            below = torch.sub(z, m, out=e)
+            if q is not None:
+                terms = _summand(below, q, buffer[: len(z)])
+                torch.sum(terms, -1, keepdim=True, out=s)
+            torch.sum(_exp(below, out=below), -1, keepdim=True, out=t)
+        # The maximum and log Z stay apart: their sum would lose the digits of log Z.
+        # log1p, as it is ten times as fast as log where PyTorch takes that from MKL.
+        log_z = torch.log1p(total - 1.0)
+        zeros = torch.zeros_like(top)
+        log_p = torch.where(live, (logits.gather(-1, labels) - top) - log_z, zeros)
+        of_all = None
+        if q is not None:
+            costs = powers.cost_of_all(summed, log_z, q, logits.shape[-1])
+            of_all = torch.where(live, costs, zeros)
+        ctx.q, ctx.kept = q, kept
+        ctx.save_for_backward(logits, labels, live, top, log_z, of_all)
+        return log_p, of_all
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, of_label: Any, of_others: Any) -> Any:
+        logits, labels, live, top, log_z, of_all = ctx.saved_tensors
+        q, (gradient, ctx.kept) = ctx.q, (ctx.kept, None)
+        if gradient is None:  # the graph was retained: a second time
+            gradient = torch.empty_like(logits)
+            for z, m, g in _blocks(logits, top, gradient):
+                _exp(torch.sub(z, m, out=g), out=g)
+        # What multiplies exponentials is worked out for each row, not for each class.
+        pull, on_powers, buffer = of_label, None, None
+        if q is not None:
+            pull = of_label - of_others * (logits.shape[-1] - q * of_all)
+            on_powers = of_others * torch.exp(-q * log_z)
+            buffer = _block_of(logits)
+        on_p = -pull * torch.exp(-log_z)
+        for z, m, g, a, b in _blocks(logits, top, gradient, on_p, on_powers):
+            g.mul_(a)
+            if q is not None:
+                powers = torch.sub(z, m, out=buffer[: len(z)])
+                g.addcmul_(_exp(powers, q, out=powers), b, value=-1.0)
+        gradient.scatter_add_(-1, labels, of_label)
+        if not live.all():
+            gradient.masked_fill_(~live, 0.0)
+        return gradient, None, None, None
+
+
+def _blocks(*tensors: Any) -> Iterator[tuple[Any, ...]]:
+    step = _rows_of_a_block(tensors[0])
+    for i in range(0, len(tensors[0]), step):
+        yield tuple(None if t is None else t[i : i + step] for t in tensors)
+
+
+def _rows_of_a_block(logits: Any) -> int:
+    return max(1, _BLOCK // logits.shape[-1])
+
+
+def _block_of(logits: Any) -> Any:
+    rows = min(len(logits), _rows_of_a_block(logits))
+    return logits.new_empty((rows, logits.shape[-1]))
+
+
+def _summand(below: Any, q: float, out: Any) -> Any:
+    if q < powers.SAFE_Q:
+        return powers.summand(below, q)
+    return _exp(below, q, out=out)
+
+
+def _exp(x: Any, factor: float = 1.0, *, out: Any) -> Any:
+    # exp2 is five times as fast as exp where PyTorch takes that from MKL.
+    return torch.mul(x, factor * _LOG2_E, out=out).exp2_()
+
+
+def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
+    """Returns what `plain.top_label` does."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if traced or prob.device.type != "cpu" or prob.layout != torch.strided:
+        return plain.top_label(prob, labels, slack)
+    top, low, total = prob.new_empty((3, len(prob)))
+    step = max(1, _BLOCK // prob.shape[-1])
+    for i in range(0, len(prob), step):
+        rows = slice(i, i + step)
+        block = prob[rows]
+        torch.amax(block, -1, out=top[rows])  # NaN if there is one
+        if block.numel() and block.amin() >= 0.0:  # five times as fast as row by row
+            low[rows] = 0.0
+        else:
+            torch.amin(block, -1, out=low[rows])
+        torch.sum(block, -1, out=total[rows])
+    hit = torch.eq(prob.gather(-1, labels[:, None].long())[:, 0], top)
+    # Two equal largest add up to at least twice the largest.
+    alone = (low >= 0.0) & (2.0 * top > 1.001 * total)
+    unsure = torch.nonzero(hit & ~alone)[:, 0]
+    if len(unsure):
+        hit[unsure] = prob[unsure].argmax(-1) == labels[unsure]
+    return top, hit, ~((low >= -slack) & (top <= 1.0 + slack))
+
+
+@torch.compiler.disable  # traced, the loop would be one graph with all of its logits
+def cost_of_rows(
+    cost: Callable[[Any, Any, Any], Any],
+    chunk: int,
+    hidden: Any,
+    kernel: Any,
+    labels: Any,
+    weight: Any,
+) -> Any:
+    """Returns what `plain.cost_of_rows` does."""
+    inputs = hidden, kernel, labels, weight
+    if torch._C._are_functorch_transforms_active():
+        return plain.cost_of_rows(cost, chunk, *inputs)
+    return _CostOfRows.apply(cost, chunk, torch.is_grad_enabled(), *inputs)
+
+
+class _CostOfRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, cost: Any, chunk: int, recorded: bool, *inputs: Any) -> Any:
+        hidden, kernel, labels, weight = inputs
+        wanted = [recorded and needed for needed in ctx.needs_input_grad[3:]]
+        made = [_zeros(x) if wants else None for x, wants in zip(inputs, wanted)]
+        ctx.save_for_backward(*made)
+        kernel, total = kernel.to(hidden.dtype), weight.new_zeros(())
+        for i in range(0, len(hidden), chunk):
+            rows = slice(i, i + chunk)
+            logits = hidden[rows] @ kernel
+            leaves = [logits, weight[rows].detach()]
+            with torch.set_grad_enabled(any(wanted)):
+                for leaf in leaves:
+                    leaf.requires_grad_(any(wanted))
+                value = cost(logits, labels[rows], leaves[1])
+            total += value.detach()
+            if any(wanted):
+                by_logits, by_weight = torch.autograd.grad(value, leaves)
+                del logits, leaves, value
+                _add(made, rows, hidden[rows], kernel, by_logits, by_weight)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, upstream: Any) -> Any:
+        made = [None if g is None else upstream * g for g in ctx.saved_tensors]
+        return None, None, None, *made
+
+
+def _zeros(x: Any) -> Any:
+    return torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def _add(
+    made: Any, rows: slice, hidden: Any, kernel: Any, by_logits: Any, by_weight: Any
+) -> None:
+    of_hidden, of_kernel, _, of_weight = made
+    if of_hidden is not None:
+        of_hidden[rows] = by_logits @ kernel.T
+    if of_kernel is not None and of_kernel.dtype == hidden.dtype:
+        of_kernel.addmm_(hidden.T, by_logits)
+    elif of_kernel is not None:
+        of_kernel += hidden.T @ by_logits
+    if of_weight is not None:
+        of_weight[rows] = by_weight

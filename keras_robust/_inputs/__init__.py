@@ -1,0 +1,1 @@
+"""The one way in: arguments, labels, weights and predictions, read and checked."""

@@ -1,0 +1,45 @@
+"""Numbers of any library as NumPy arrays."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_robust._inputs import checks
+
+
+def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
+    """Returns numbers as an array: from lists, tensors of any library, or frames."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{owner}: `{argument}` must be no masked array, whose mask would be lost. "
+            "Leave positions out by `ignore_class` or a weight of 0."
+        )
+    try:
+        array = np.asarray(_from_torch(values))
+    except ValueError as error:
+        shape = "lists of the same length"
+        fix = "Pass one array."
+        raise checks.invalid(owner, argument, shape, str(error), fix) from error
+    if array.dtype.kind == "O" and hasattr(values, "to_numpy"):  # pandas, with its NA
+        array = values.to_numpy(dtype="float64", na_value=np.nan)
+    # ml_dtypes.bfloat16, which has no NumPy kind of its own, converts to float32.
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise TypeError(
+            f"{owner}: `{argument}` must hold numbers. Received: a "
+            f"{type(values).__name__} of dtype {array.dtype}. Convert class names to "
+            "integer ids; several models go into `ReliabilityComparison` or "
+            "`calibration_report`."
+        )
+    return array
+
+
+def _from_torch(values: Any) -> Any:
+    # Whatever the backend: NumPy takes neither gradients nor bfloat16 from PyTorch.
+    if not hasattr(values, "detach"):
+        return values
+    values = values.detach().cpu()
+    if str(values.dtype) == "torch.bfloat16":
+        import ml_dtypes
+
+        return values.float().numpy().astype(ml_dtypes.bfloat16)
+    return values.numpy()

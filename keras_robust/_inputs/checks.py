@@ -1,0 +1,125 @@
+"""Argument checks, so that every error reads the same way."""
+
+import importlib
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+
+def invalid(
+    owner: str, argument: str, expected: str, received: str, fix: str
+) -> ValueError:
+    """Builds the error: what was expected of an argument, what came, how to fix it."""
+    return ValueError(
+        f"{owner}: `{argument}` must be {expected}. Received: {received}. {fix}"
+    )
+
+
+def real_number(owner: str, argument: str, value: Any) -> float:
+    """Returns `value` as a plain float; a `TypeError` if it is not a real number."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(
+            f"{owner}: `{argument}` must be a real number. "
+            f"Received: {argument}={value!r} of type {type(value).__name__}. "
+            "Pass a Python float, such as 0.5."
+        )
+    return float(value)
+
+
+def fraction(
+    owner: str, argument: str, value: Any, *, fix: str, include_one: bool = True
+) -> float:
+    """Returns `value` as a float in [0, 1], or in [0, 1) without `include_one`."""
+    number = real_number(owner, argument, value)
+    inside = 0.0 <= number <= 1.0 if include_one else 0.0 <= number < 1.0
+    if not inside:
+        interval = "in [0, 1]" if include_one else "in [0, 1)"
+        raise invalid(owner, argument, interval, f"{argument}={value!r}", fix)
+    return number
+
+
+def nonnegative(owner: str, argument: str, value: Any, *, fix: str) -> float:
+    """Returns `value` as a finite float of at least 0."""
+    number = real_number(owner, argument, value)
+    if not (math.isfinite(number) and number >= 0):
+        expected = "finite and at least 0"
+        raise invalid(owner, argument, expected, f"{argument}={value!r}", fix)
+    return number
+
+
+def positive(owner: str, argument: str, value: Any, *, fix: str) -> float:
+    """Returns `value` as a finite float above 0."""
+    number = real_number(owner, argument, value)
+    if not (math.isfinite(number) and number > 0):
+        expected = "finite and above 0"
+        raise invalid(owner, argument, expected, f"{argument}={value!r}", fix)
+    return number
+
+
+def integer(
+    owner: str, argument: str, value: Any, *, minimum: int | None = None, fix: str
+) -> int:
+    """Returns `value` as a plain int of at least `minimum`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(
+            f"{owner}: `{argument}` must be an integer. "
+            f"Received: {argument}={value!r} of type {type(value).__name__}. {fix}"
+        )
+    if minimum is not None and value < minimum:
+        expected = f"at least {minimum}"
+        raise invalid(owner, argument, expected, f"{argument}={value!r}", fix)
+    return int(value)
+
+
+def choice(owner: str, argument: str, value: Any, choices: tuple, *, fix: str) -> str:
+    """Returns `value` if it is one of the `choices`."""
+    if not (isinstance(value, str) and value in choices):
+        expected = "one of " + ", ".join(map(repr, choices))
+        raise invalid(owner, argument, expected, f"{argument}={value!r}", fix)
+    return value
+
+
+def flag(owner: str, argument: str, value: Any) -> bool:
+    """Returns `value` as a plain bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{owner}: `{argument}` must be True or False. "
+            f"Received: {argument}={value!r} of type {type(value).__name__}."
+        )
+    return bool(value)
+
+
+def ignored_class(owner: str, value: Any) -> int | None:
+    """Returns `ignore_class` as a plain int, or None when nothing is ignored."""
+    if value is None:
+        return None
+    fix = "Pass the label to leave out, such as -100, or None."
+    label = integer(owner, "ignore_class", value, fix=fix)
+    if not -(2**31) <= label < 2**31:
+        expected = "an integer of 32 bits"
+        raise invalid(owner, "ignore_class", expected, f"ignore_class={value!r}", fix)
+    return label
+
+
+def optional_module(owner: str, name: str, *, extra: str = "calibration") -> Any:
+    """Imports a module that only an extra of the package brings, or says so."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.split(".")[0]
+        package = {"sklearn": "scikit-learn"}.get(package, package).replace("_", "-")
+        raise ImportError(
+            f"{owner} needs {package}: pip install 'keras-robust[{extra}]'."
+        ) from error
+
+
+def generator(owner: str, seed: Any) -> np.random.Generator:
+    """Returns a NumPy generator from an explicit seed or generator."""
+    if isinstance(seed, np.random.Generator):
+        return seed
+    fix = "Pass an integer of at least 0, or a numpy.random.Generator."
+    return np.random.default_rng(integer(owner, "seed", seed, minimum=0, fix=fix))

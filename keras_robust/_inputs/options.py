@@ -1,0 +1,61 @@
+"""Arguments that several calibration functions take, checked."""
+
+from typing import Any
+
+from keras_robust._inputs import checks
+
+AVERAGES = ("macro", "micro")
+BINNINGS = ("equal_width", "equal_mass")
+NORMS = ("l1", "l2", "max")
+NOTIONS = ("top_label", "positive")
+
+
+def checked_num_bins(owner: str, num_bins: Any) -> int:
+    """Returns `num_bins` as an int of at least 1."""
+    fix = "Pass a number of bins, such as 15."
+    return checks.integer(owner, "num_bins", num_bins, minimum=1, fix=fix)
+
+
+def checked_min_count(owner: str, min_count: Any) -> float:
+    """Returns `min_count` as a finite float of at least 0."""
+    fix = "Pass the smallest count of a bin that should take part, such as 100."
+    return checks.nonnegative(owner, "min_count", min_count, fix=fix)
+
+
+def checked_norm(owner: str, norm: Any) -> str:
+    """Returns `norm` if it is one of NORMS."""
+    fix = "l1 is the mean gap, l2 the root of the mean squared gap, max the largest."
+    return checks.choice(owner, "norm", norm, NORMS, fix=fix)
+
+
+def checked_binning(owner: str, binning: Any) -> str:
+    """Returns `binning` if it is one of BINNINGS."""
+    fix = "Bins have the same width, or about the same number of predictions."
+    return checks.choice(owner, "binning", binning, BINNINGS, fix=fix)
+
+
+def checked_notion(owner: str, notion: Any) -> str:
+    """Returns `notion` if it is one of NOTIONS."""
+    fix = "top_label is about the predicted class, positive about class 1 of two."
+    return checks.choice(owner, "notion", notion, NOTIONS, fix=fix)
+
+
+def checked_average(owner: str, average: Any) -> str:
+    """Returns `average` if it is one of AVERAGES."""
+    fix = "macro is the mean of the labels' errors, micro the error of all decisions."
+    return checks.choice(owner, "average", average, AVERAGES, fix=fix)
+
+
+def checked_level(owner: str, level: Any) -> float:
+    """Returns the probability of an interval, in (0, 1)."""
+    number = checks.real_number(owner, "level", level)
+    if not 0 < number < 1:
+        fix = "Pass the probability that the interval should have, such as 0.95."
+        raise checks.invalid(owner, "level", "in (0, 1)", f"level={level!r}", fix)
+    return number
+
+
+def checked_num_resamples(owner: str, num_resamples: Any) -> int:
+    """Returns the number of resamples, at least 1."""
+    fix = "Pass how often to draw labels, such as 1000."
+    return checks.integer(owner, "num_resamples", num_resamples, minimum=1, fix=fix)

@@ -1,0 +1,224 @@
+"""Predictions as NumPy arrays, checked: the way into every NumPy measure."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_robust._inputs import checks
+from keras_robust._inputs.arrays import numeric
+from keras_robust._inputs.labels import TARGET_SUM_SLACK
+from keras_robust._numerics import probability_slack
+from keras_robust._theory import simplex
+
+
+class Predictions(NamedTuple):
+    """Counted predictions, one row each.
+
+    Attributes:
+        prob: Float64 probabilities of shape `(N, K)`, K >= 2.
+        label: Class ids of shape `(N,)`, or float64 soft targets of shape `(N, K)`.
+        weight: Float64 weights of shape `(N,)`, all positive.
+        dtype: The dtype in which the probabilities were given, or computed.
+        logits: Float64 logits of shape `(N, K)`, or None if probabilities were given.
+        row: Where the rows were among all that were given, int64 of shape `(N,)`.
+    """
+
+    prob: np.ndarray
+    label: np.ndarray
+    weight: np.ndarray
+    dtype: np.dtype
+    logits: np.ndarray | None
+    row: np.ndarray
+
+    @property
+    def log_prob(self) -> np.ndarray:
+        """Log-probabilities of shape `(N, K)`; -inf where a probability is 0."""
+        if self.logits is not None:
+            return simplex.log_softmax(self.logits)
+        return simplex.log_of(self.prob)
+
+
+def read_predictions(
+    owner: str,
+    y_true: Any,
+    y_prob: Any,
+    *,
+    from_logits: bool,
+    sample_weight: Any,
+    ignore_class: int | None,
+    argument: str = "y_prob",
+) -> Predictions:
+    """Checks predictions and flattens them to rows, ignored ones left out.
+
+    `argument` is what the caller calls `y_prob`, for the errors.
+    """
+    from_logits = checks.flag(owner, "from_logits", from_logits)
+    ignore_class = checks.ignored_class(owner, ignore_class)
+    scores = numeric(owner, argument, y_prob)
+    y_true = numeric(owner, "y_true", y_true)
+    if scores.ndim == 0 or scores.shape[-1] == 0:
+        raise _shape_error(owner, y_true, scores, argument)
+    if scores.ndim == 1 and y_true.ndim == 1:
+        raise checks.invalid(
+            owner,
+            argument,
+            "of shape (..., K), with an axis of classes",
+            f"{argument}.shape={scores.shape}, y_true.shape={y_true.shape}",
+            f"For a single sigmoid output pass {argument}[:, None].",
+        )
+    dtype = np.dtype("float64") if from_logits else _floating(scores.dtype)
+    positions, single = scores.shape[:-1], scores.shape[-1] == 1
+    if y_true.shape == (*positions, 1):
+        y_true = y_true[..., 0]
+    # One axis for both could be a batch of single outputs as well as a distribution.
+    soft = y_true.shape == scores.shape and scores.ndim > 1 and not single
+    if not soft and y_true.shape != positions:
+        raise _shape_error(owner, y_true, scores, argument)
+    weight = spread_weights(owner, sample_weight, positions)
+    ignored = np.zeros(y_true.shape, bool)
+    if ignore_class is not None:
+        # Compared as floats or wide integers: an unsigned label is never -100.
+        ignored = y_true == ignore_class
+    if soft:
+        own = ignore_class is not None and 0 <= ignore_class < scores.shape[-1]
+        ignored = y_true[..., ignore_class] == 1 if own else ignored.all(axis=-1)
+    keep = ~ignored & (weight > 0)
+    row = np.flatnonzero(keep)
+    scores = _checked_scores(owner, argument, scores[keep], from_logits, row)
+    prob = _softmax(scores) if from_logits else np.clip(scores, 0.0, 1.0)
+    label = _labels(owner, y_true[keep], prob.shape[-1], single, row)
+    logits = scores if from_logits else None
+    return Predictions(prob, label, weight[keep], dtype, logits, row)
+
+
+# Lax enough for rows printed with a few digits; sigmoids of many classes are caught.
+_ROW_SUM_SLACK = 0.01
+
+
+def checked_distributions(
+    owner: str, predictions: Predictions, argument: str = "y_prob"
+) -> Predictions:
+    """Returns the predictions if their rows sum to 1, or raises."""
+    off = np.abs(predictions.prob.sum(axis=-1) - 1) > _ROW_SUM_SLACK
+    if off.any():
+        first = int(np.flatnonzero(off)[0])
+        raise checks.invalid(
+            owner,
+            argument,
+            "distributions, with rows summing to 1",
+            f"{int(off.sum())} other rows, the first row {predictions.row[first]} with "
+            f"a sum of {predictions.prob[first].sum():.6g}",
+            "For logits pass from_logits=True; for independent labels look at one at "
+            "a time.",
+        )
+    return predictions
+
+
+def _floating(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind not in "biu" else np.dtype("float64")
+
+
+def _shape_error(
+    owner: str, y_true: np.ndarray, scores: np.ndarray, argument: str
+) -> ValueError:
+    return checks.invalid(
+        owner,
+        "y_true",
+        f"of shape {scores.shape[:-1]} (class ids) or {scores.shape} (soft targets)",
+        f"y_true.shape={y_true.shape}, {argument}.shape={scores.shape}",
+        f"The last axis of `{argument}` holds the classes; a single sigmoid output "
+        "needs a last axis of 1.",
+    )
+
+
+def spread_weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
+    """Returns weights, one for each position, checked."""
+    if sample_weight is None:
+        return np.ones(positions)
+    weight = numeric(owner, "sample_weight", sample_weight).astype("float64")
+    if weight.shape == (*positions, 1):
+        weight = weight[..., 0]
+    if weight.shape != positions[: weight.ndim]:
+        raise checks.invalid(
+            owner,
+            "sample_weight",
+            f"of shape {positions} or a leading part of it",
+            f"sample_weight.shape={weight.shape}",
+            "Pass one value per position or one per sample.",
+        )
+    if not (np.isfinite(weight) & (weight >= 0)).all():
+        raise checks.invalid(
+            owner,
+            "sample_weight",
+            "finite and at least 0",
+            f"a minimum of {weight.min()}",
+            "Use 0 to leave a row out.",
+        )
+    return np.broadcast_to(
+        weight.reshape(weight.shape + (1,) * (len(positions) - weight.ndim)), positions
+    )
+
+
+def _checked_scores(
+    owner: str, argument: str, scores: np.ndarray, from_logits: bool, row: np.ndarray
+) -> np.ndarray:
+    slack = probability_slack(scores.dtype.name)
+    given, scores = scores, scores.astype("float64")
+    if from_logits:
+        bad = np.isnan(scores) | np.isposinf(scores)
+        if scores.shape[-1] > 1:
+            bad |= np.isneginf(scores).all(axis=-1, keepdims=True)
+    else:
+        bad = ~((scores >= -slack) & (scores <= 1 + slack))
+    if bad.any():
+        first = int(np.flatnonzero(bad.any(axis=-1))[0])
+        raise checks.invalid(
+            owner,
+            argument,
+            "free of NaN and infinity" if from_logits else "in [0, 1], with no NaN",
+            f"{int(bad.any(axis=-1).sum())} bad rows, the first row {row[first]}: "
+            f"{scores[first].tolist()[:5]}",
+            "Drop rows without a prediction."
+            if from_logits
+            else "For logits pass from_logits=True; drop rows without a prediction.",
+        )
+    if scores.shape[-1] == 1:
+        # 1 - p in the dtype of p, as two outputs of a model would be.
+        whole = given.dtype.kind in "biu"
+        other = (
+            np.zeros_like(scores) if from_logits else 1 - (scores if whole else given)
+        )
+        scores = np.concatenate([other.astype("float64"), scores], axis=-1)
+    return scores
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return odds / odds.sum(axis=-1, keepdims=True)
+
+
+def _labels(
+    owner: str, y_true: np.ndarray, num_classes: int, single: bool, row: np.ndarray
+) -> np.ndarray:
+    if single:
+        y_true = np.stack([1.0 - y_true, y_true], axis=-1)
+    if y_true.ndim == 1:
+        bad = ~((y_true >= 0) & (y_true < num_classes) & (y_true == np.floor(y_true)))
+        expected = f"whole class ids in [0, {num_classes})"
+        dtype = "int64"
+    else:
+        slack = probability_slack(y_true.dtype.name)
+        bad = ~((y_true >= -slack) & (y_true <= 1 + slack)).all(axis=-1)
+        bad |= np.abs(y_true.sum(axis=-1, dtype="float64") - 1) > TARGET_SUM_SLACK
+        expected = "distributions: in [0, 1], rows summing to 1"
+        dtype = "float64"
+    if bad.any():
+        raise checks.invalid(
+            owner,
+            "y_true",
+            expected,
+            f"{int(bad.sum())} bad labels, the first {y_true[bad][0].tolist()} in row "
+            f"{row[bad][0]}",
+            "Mark positions without a label with `ignore_class`.",
+        )
+    return y_true.astype(dtype)

@@ -1,0 +1,1 @@
+"""What a loss makes a model believe, and back: pure NumPy."""

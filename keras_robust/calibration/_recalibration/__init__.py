@@ -1,0 +1,1 @@
+"""Maps from a model's probabilities to calibrated ones."""

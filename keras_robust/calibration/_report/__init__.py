@@ -1,0 +1,1 @@
+"""All measures at once: as text, table and page."""

@@ -1,0 +1,145 @@
+"""From predictions to a report on their calibration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_robust._inputs import checks
+from keras_robust._inputs.options import (
+    checked_notion,
+    checked_num_bins,
+    checked_num_resamples,
+)
+from keras_robust._inputs.predictions import (
+    Predictions,
+    checked_distributions,
+    read_predictions,
+)
+from keras_robust.calibration._bins.binning import bin_events
+from keras_robust.calibration._bins.events import Events, check_repetitions, events_of
+from keras_robust.calibration._display.comparison import checked_mapping
+from keras_robust.calibration._report.measures import measures_of, null_values
+from keras_robust.calibration._report.report import CalibrationReport
+
+_OWNER = "calibration_report"
+
+
+def calibration_report(
+    y_true: Any,
+    y_prob: Any,
+    *,
+    num_bins: int = 15,
+    notion: str = "top_label",
+    from_logits: bool = False,
+    sample_weight: Any = None,
+    ignore_class: int | None = -100,
+    num_resamples: int = 500,
+    seed: Any = 0,
+) -> CalibrationReport:
+    """Measures the calibration of one model or several in every way at once.
+
+    Each measure comes with its *null value*: what a perfectly calibrated model with the
+    same probabilities would show on as many rows. Labels are drawn `num_resamples`
+    times with those probabilities (consistency resampling). An error below its null's
+    95 % quantile says nothing against the model. Soft targets, other than one-hot ones,
+    are not drawn by chance: with them no measure has a null value.
+
+    Args:
+        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+            targets of the shape of the predictions.
+        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`; or
+            a dict of names to such arrays, for several models or before and after
+            recalibration.
+        num_bins: Number of bins. Defaults to 15.
+        notion: `"top_label"`, confidence in the predicted class; or `"positive"`, the
+            probability of class 1 of two. Defaults to `"top_label"`.
+        from_logits: Whether `y_prob` holds logits. Defaults to False.
+        sample_weight: Optional weights, one per position or one per sample. For the
+            null values a weighted row is one row, drawn once. They count as
+            repetitions: ones that sum to less than half the number of rows raise.
+        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        num_resamples: How often labels are drawn for the null values. Defaults to 500.
+        seed: Integer, or a `numpy.random.Generator`. Defaults to 0.
+
+    Returns:
+        A `CalibrationReport`.
+
+    Raises:
+        ValueError: As `bin_predictions`; if rows do not sum to 1; if nothing is left to
+            measure.
+        ImportError: If scikit-learn is not installed.
+
+    Examples:
+        >>> from keras_robust.calibration import calibration_report
+        >>> before = [[0.9, 0.1], [0.3, 0.7], [0.8, 0.2], [0.4, 0.6]]
+        >>> after = [[0.8, 0.2], [0.4, 0.6], [0.7, 0.3], [0.45, 0.55]]
+        >>> report = calibration_report(
+        ...     [0, 1, 1, 1], {"before": before, "after": after}, num_resamples=99
+        ... )
+        >>> round(report["after", "brier"].value, 4)
+        0.2231
+
+    Reference:
+        Bröcker, Smith, "Increasing the Reliability of Reliability Diagrams", Weather
+        and Forecasting 22, 2007, for consistency resampling.
+    """
+    num_bins = checked_num_bins(_OWNER, num_bins)
+    notion = checked_notion(_OWNER, notion)
+    num_resamples = checked_num_resamples(_OWNER, num_resamples)
+    named = isinstance(y_prob, Mapping)
+    models = checked_mapping(_OWNER, "y_prob", y_prob if named else {"model": y_prob})
+    results, bins, settings = {}, {}, {}
+    for name, scores in models.items():
+        predictions = read_predictions(
+            _OWNER,
+            y_true,
+            scores,
+            from_logits=from_logits,
+            sample_weight=sample_weight,
+            ignore_class=ignore_class,
+            argument=f"y_prob[{name!r}]" if named else "y_prob",
+        )
+        events = _checked_events(predictions, notion)
+        measures = measures_of(predictions, events, num_bins, notion)
+        rng = checks.generator(_OWNER, seed)
+        drawn = num_resamples if _are_hard(predictions.label) else 0
+        nulls = null_values(predictions, events, measures, drawn, rng)
+        results[name] = {m.name: (m, null) for m, null in zip(measures, nulls)}
+        bins[name] = bin_events(events, num_bins, "equal_width")
+        if settings and settings["num_classes"] != predictions.prob.shape[-1]:
+            raise checks.invalid(
+                _OWNER,
+                "y_prob",
+                "of the same classes for every model",
+                f"{settings['num_classes']} and {predictions.prob.shape[-1]} classes",
+                "Make a report for each.",
+            )
+        settings = {
+            "n": len(events.weight),
+            "weight": float(events.weight.sum()),
+            "num_classes": predictions.prob.shape[-1],
+        }
+    settings |= {"num_bins": num_bins, "notion": notion, "num_resamples": drawn}
+    settings["version"] = _version()
+    return CalibrationReport(results, bins, settings)
+
+
+def _are_hard(label: np.ndarray) -> bool:
+    return label.ndim == 1 or bool(((label == 0) | (label == 1)).all())
+
+
+def _version() -> str:
+    from keras_robust import __version__
+
+    return __version__
+
+
+def _checked_events(predictions: Predictions, notion: str) -> Events:
+    checked_distributions(_OWNER, predictions)
+    events = events_of(_OWNER, predictions, notion)
+    if not len(events.confidence):
+        fix = "Every row is ignored or has weight 0."
+        raise checks.invalid(_OWNER, "y_true", "not empty", "no counted row", fix)
+    check_repetitions(_OWNER, events)
+    return events

@@ -1,0 +1,182 @@
+"""One object with every measure of calibration, for one model or several."""
+
+import json
+import math
+from typing import Any
+
+from keras_robust import _files
+from keras_robust._inputs import checks
+from keras_robust.calibration._bins.bins import ReliabilityBins
+from keras_robust.calibration._bins.chance import NullValue
+from keras_robust.calibration._report import html, text
+from keras_robust.calibration._report.measures import Measure
+
+
+class CalibrationReport:
+    """Every measure of calibration of one model or several, with its null value.
+
+    Made by `calibration_report`. It prints as a table, in a notebook as HTML.
+
+    Attributes:
+        models: Names of the models.
+        measures: Names of the measures, the same for every model.
+        bins: A dict of names to `ReliabilityBins`, of equal width.
+        settings: What the report was made with: `n`, `weight` (sum of weights),
+            `num_classes`, `num_bins`, `notion`, `num_resamples`, `version`.
+
+    Examples:
+        >>> from keras_robust.calibration import calibration_report
+        >>> prob = [[0.9, 0.1], [0.3, 0.7], [0.8, 0.2], [0.4, 0.6]]
+        >>> report = calibration_report([0, 1, 1, 1], prob, num_resamples=99)
+        >>> round(report["ece"].value, 4), report["ece"].num_resamples
+        (0.4, 99)
+    """
+
+    def __init__(
+        self,
+        results: dict[str, dict[str, tuple[Measure, NullValue]]],
+        bins: dict[str, ReliabilityBins],
+        settings: dict[str, Any],
+    ) -> None:
+        self._results = results
+        self.bins = bins
+        self.settings = settings
+        self.models = tuple(results)
+        self.measures = tuple(results[self.models[0]])
+
+    def __getitem__(self, key: str | tuple[str, str]) -> NullValue:
+        """Returns a measure: `report["ece"]`, or `report["before", "ece"]`."""
+        model, measure = key if isinstance(key, tuple) else (self.models[0], key)
+        if not isinstance(key, tuple) and len(self.models) > 1:
+            raise KeyError(
+                f"Several models: pass (model, measure). Models: {self.models}"
+            )
+        if model not in self._results or measure not in self.measures:
+            raise KeyError(
+                f"No {key!r}. Models: {self.models}; measures: {self.measures}"
+            )
+        return self._results[model][measure][1]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The report as plain rows, one for each model and measure.
+
+        Returns:
+            Dicts with `model`, `measure`, `value`, `null_mean`, `null_lower`,
+            `null_upper`, `p_value`, `n` and `num_bins` (None without bins).
+        """
+        return [
+            {
+                "model": model,
+                "measure": name,
+                "value": null.value,
+                "null_mean": null.mean,
+                "null_lower": null.lower,
+                "null_upper": null.upper,
+                "p_value": null.p_value,
+                "n": self.settings["n"],
+                "num_bins": measure.num_bins,
+            }
+            for model, results in self._results.items()
+            for name, (measure, null) in results.items()
+        ]
+
+    def entry(self, model: str, measure: str) -> tuple[bool, NullValue]:
+        """Whether a measure is an error (only large values are bad), and its value."""
+        kind, null = self._results[model][measure]
+        return kind.is_error, null
+
+    def num_bins(self, measure: str) -> list[int | None]:
+        """How many bins each model has in a measure; None for measures without."""
+        return [results[measure][0].num_bins for results in self._results.values()]
+
+    def titles(self) -> dict[str, str]:
+        """What each measure is called where people read it."""
+        first = self._results[self.models[0]]
+        return {name: measure.title for name, (measure, _) in first.items()}
+
+    def to_frame(self) -> Any:
+        """The report as a tidy pandas DataFrame, with the columns of `rows`.
+
+        Returns:
+            A DataFrame, a row for each model and measure.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        frame = checks.optional_module("CalibrationReport", "pandas").DataFrame(
+            self.rows()
+        )
+        return frame.astype({"num_bins": "Int64"})
+
+    def to_json(self, path: Any = None) -> str:
+        """The report as strict JSON: settings, measures and reliability tables.
+
+        Numbers that JSON does not know are strings: "Infinity", "-Infinity", "NaN".
+
+        Args:
+            path: File to write to as well, or None. Defaults to None.
+
+        Returns:
+            The JSON text.
+        """
+        tables = {
+            model: {
+                "edges": bins.edges.tolist(),
+                "count": bins.count.tolist(),
+                "confidence": bins.confidence.tolist(),
+                "accuracy": bins.accuracy.tolist(),
+            }
+            for model, bins in self.bins.items()
+        }
+        content = {"settings": self.settings, "measures": self.rows(), "bins": tables}
+        text = json.dumps(_plain(content), indent=1, allow_nan=False)
+        return _written(text, path)
+
+    def to_html(self, path: Any = None, *, title: str = "Calibration report") -> str:
+        """The report as one HTML page with its figure inside.
+
+        Args:
+            path: File to write to as well, or None. Defaults to None.
+            title: Title of the page. Defaults to `"Calibration report"`.
+
+        Returns:
+            The HTML text.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        return _written(html.page(self, title), path)
+
+    def plot(self) -> Any:
+        """Draws a reliability diagram for each model, side by side.
+
+        Returns:
+            The Matplotlib figure.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        return html.diagrams(self)
+
+    def __repr__(self) -> str:
+        return text.table(self)
+
+    def _repr_html_(self) -> str:
+        return html.measures_table(self)
+
+
+def _written(text: str, path: Any) -> str:
+    if path is not None:
+        _files.write_whole(path, text)
+    return text
+
+
+def _plain(value: Any) -> Any:
+    """Returns nested values with numbers that JSON lacks as strings."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+    return value

@@ -1,0 +1,56 @@
+"""A report as text for the terminal."""
+
+from typing import Any
+
+from keras_robust.calibration._bins.chance import NullValue
+
+
+def number(value: float) -> str:
+    """Returns a number with the digits that matter for calibration."""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def under_calibration(null: NullValue, is_error: bool) -> str:
+    """Returns what a calibrated model would show: mean, and limit or range."""
+    if null.num_resamples == 0 or null.lower == null.upper == null.value:
+        return ""  # not known, or fixed by the probabilities alone
+    if is_error:
+        return f"{number(null.mean)}, 95 % < {number(null.upper)}"
+    return f"{number(null.lower)} to {number(null.upper)}"
+
+
+def header(report: Any) -> str:
+    """Returns one line with what the report was made from."""
+    settings = report.settings
+    weight = settings["weight"]
+    weighted = "" if weight == settings["n"] else f" (total weight {weight:,.6g})"
+    return (
+        f"{settings['n']:,} predictions{weighted}, {settings['num_classes']} classes, "
+        f"notion {settings['notion']!r}, {settings['num_resamples']} resamples"
+    )
+
+
+def table(report: Any) -> str:
+    """Returns the report as an aligned table."""
+    cells = [["", *report.models]]
+    for name, title in report.titles().items():
+        entries = [report.entry(model, name) for model in report.models]
+        cells.append([title, *(_cell(*entry) for entry in entries)])
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        for row in cells
+    ]
+    note = "Soft targets are not drawn by chance: no null values."
+    if report.settings["num_resamples"]:
+        note = (
+            "[what a calibrated model with these probabilities would show: mean and "
+            "95 % limit, or 95 % range]\n* outside it"
+        )
+    return "\n".join([f"Calibration of {header(report)}", *lines, note])
+
+
+def _cell(is_error: bool, null: NullValue) -> str:
+    mark = "*" if null.outside else " "
+    value, under = number(null.value).rjust(8), under_calibration(null, is_error)
+    return f"{value}{mark} [{under}]" if under else value

@@ -1,0 +1,120 @@
+"""The CORP decomposition of the Brier score."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_robust._inputs import checks
+from keras_robust.calibration._bins.events import Events, read_events
+
+
+class BrierDecomposition(NamedTuple):
+    """Brier score = miscalibration - discrimination + uncertainty.
+
+    Attributes:
+        brier: Mean of `(confidence - correct)**2`.
+        miscalibration: What isotonic recalibration would gain; 0 is calibrated.
+        discrimination: What the recalibrated confidences gain over one constant;
+            larger is better.
+        uncertainty: The score of that constant, the mean of `correct`: a property of
+            the events alone.
+
+    Examples:
+        >>> from keras_robust.calibration import brier_decomposition
+        >>> parts = brier_decomposition([0, 1], [[0.9, 0.1], [0.2, 0.8]])
+        >>> round(parts.miscalibration, 4)
+        0.025
+    """
+
+    brier: float
+    miscalibration: float
+    discrimination: float
+    uncertainty: float
+
+
+def brier_decomposition(
+    y_true: Any,
+    y_prob: Any,
+    *,
+    notion: str = "top_label",
+    from_logits: bool = False,
+    sample_weight: Any = None,
+    ignore_class: int | None = -100,
+) -> BrierDecomposition:
+    """CORP decomposition of the Brier score of the confidence.
+
+    Isotonic regression of correctness on confidence gives the best recalibration that
+    keeps the order, without bins or any other choice. What it would gain is the
+    miscalibration, what it is worth against a constant the discrimination:
+
+        brier = miscalibration - discrimination + uncertainty
+
+    A useless model with a perfect ECE has no miscalibration and no discrimination. On
+    few rows the isotonic fit follows chance, and the miscalibration is biased upwards:
+    compare it with its null value in `calibration_report`.
+
+    Args:
+        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+            targets of the shape of `y_prob`.
+        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`.
+        notion: `"top_label"` or `"positive"`, as in `bin_predictions`. Defaults to
+            `"top_label"`.
+        from_logits: Whether `y_prob` holds logits. Defaults to False.
+        sample_weight: Optional weights, one per position or one per sample.
+        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+
+    Returns:
+        A `BrierDecomposition`: of the event "the predicted class is right", or for
+        `notion="positive"` "the label is 1". All 0 if there are no predictions.
+
+    Raises:
+        ValueError: As `bin_predictions`.
+        ImportError: If scikit-learn is not installed.
+
+    Examples:
+        >>> from keras_robust.calibration import brier_decomposition
+        >>> parts = brier_decomposition([0, 1], [[0.9, 0.1], [0.6, 0.4]])
+        >>> [round(part, 4) for part in parts]
+        [0.185, 0.185, 0.25, 0.25]
+
+    Reference:
+        Dimitriadis, Gneiting, Jordan, "Stable Reliability Diagrams for Probabilistic
+        Classifiers", PNAS 118, 2021.
+    """
+    events = read_events(
+        "brier_decomposition",
+        y_true,
+        y_prob,
+        notion=notion,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        ignore_class=ignore_class,
+    )
+    return corp_of(events)(events.correct)
+
+
+def corp_of(events: Events) -> Callable[[np.ndarray], BrierDecomposition]:
+    """Returns the decomposition for fixed confidences as a function of correctness."""
+    if not len(events.confidence):
+        return lambda correct: BrierDecomposition(0.0, 0.0, 0.0, 0.0)
+    isotonic = checks.optional_module("brier_decomposition", "sklearn.isotonic")
+    values, group = np.unique(events.confidence, return_inverse=True)
+    mass = np.bincount(group, weights=events.weight)
+    total = mass.sum()
+
+    def decompose(correct: np.ndarray) -> BrierDecomposition:
+        mean = np.bincount(group, weights=events.weight * correct) / mass
+        fitted = isotonic.isotonic_regression(mean, sample_weight=mass)
+        base = mass @ mean / total
+        uncertainty = float(events.weight @ (correct - base) ** 2 / total)
+        # The scatter within a group is the same for every forecast and cancels.
+        discrimination = float(mass @ (fitted - base) ** 2 / total)
+        gap = (events.confidence - correct) ** 2
+        brier = float(events.weight @ gap / total)
+        miscalibration = float(
+            mass @ ((values - mean) ** 2 - (fitted - mean) ** 2) / total
+        )
+        return BrierDecomposition(brier, miscalibration, discrimination, uncertainty)
+
+    return decompose

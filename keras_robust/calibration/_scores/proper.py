@@ -1,0 +1,128 @@
+"""Proper scores: how good predicted probabilities are, calibration included."""
+
+from typing import Any
+
+import numpy as np
+
+from keras_robust._inputs.predictions import checked_distributions, read_predictions
+
+
+def brier_score(
+    y_true: Any,
+    y_prob: Any,
+    *,
+    from_logits: bool = False,
+    sample_weight: Any = None,
+    ignore_class: int | None = -100,
+) -> float:
+    """Brier score: mean squared distance of the probabilities from what came true.
+
+    `mean of sum_k (p_k - t_k)**2`, with `t` one-hot or soft; for two classes half of
+    that, `(p_1 - t_1)**2`, as in scikit-learn. A proper score: best, in expectation,
+    for the true probabilities. It is about accuracy and calibration at once; see
+    `brier_decomposition`.
+
+    Args:
+        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+            targets of the shape of `y_prob`.
+        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`.
+        from_logits: Whether `y_prob` holds logits. Defaults to False.
+        sample_weight: Optional weights, one per position or one per sample.
+        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+
+    Returns:
+        The score, in [0, 2], for two classes in [0, 1]; 0 if there are no predictions.
+
+    Raises:
+        ValueError: As `bin_predictions`, or if rows of `y_prob` do not sum to 1.
+
+    Examples:
+        >>> from keras_robust.calibration import brier_score
+        >>> round(brier_score([0, 1], [[0.9, 0.1], [0.6, 0.4]]), 4)
+        0.185
+
+    Reference:
+        Brier, "Verification of Forecasts Expressed in Terms of Probability", Monthly
+        Weather Review 78, 1950.
+    """
+    owner = "brier_score"
+    predictions = read_predictions(
+        owner,
+        y_true,
+        y_prob,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        ignore_class=ignore_class,
+    )
+    checked_distributions(owner, predictions)
+    distances = brier_of_rows(predictions.prob, predictions.label)
+    return weighted_mean(distances, predictions.weight)
+
+
+def negative_log_likelihood(
+    y_true: Any,
+    y_prob: Any,
+    *,
+    from_logits: bool = False,
+    sample_weight: Any = None,
+    ignore_class: int | None = -100,
+) -> float:
+    """Negative log-likelihood: the mean of -log of the label's probability, in nats.
+
+    A proper score, and cross entropy under its other name. Logits are the better input:
+    their log-probabilities are right however small. A label that was given probability
+    0 costs infinity, and that is returned: nothing is clipped.
+
+    Args:
+        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+            targets of the shape of `y_prob`.
+        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`.
+        from_logits: Whether `y_prob` holds logits. Defaults to False.
+        sample_weight: Optional weights, one per position or one per sample.
+        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+
+    Returns:
+        The score, at least 0, perhaps infinite; 0 if there are no predictions.
+
+    Raises:
+        ValueError: As `bin_predictions`, or if rows of `y_prob` do not sum to 1.
+
+    Examples:
+        >>> from keras_robust.calibration import negative_log_likelihood
+        >>> round(negative_log_likelihood([0, 1], [[0.9, 0.1], [0.6, 0.4]]), 4)
+        0.5108
+    """
+    owner = "negative_log_likelihood"
+    predictions = read_predictions(
+        owner,
+        y_true,
+        y_prob,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        ignore_class=ignore_class,
+    )
+    checked_distributions(owner, predictions)
+    costs = nll_of_rows(predictions.log_prob, predictions.label)
+    return weighted_mean(costs, predictions.weight)
+
+
+def weighted_mean(values: np.ndarray, weight: np.ndarray) -> float:
+    """Returns the weighted mean, or 0 if there is nothing to average."""
+    return float(values @ weight / weight.sum()) if len(values) else 0.0
+
+
+def brier_of_rows(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Returns each row's squared distance, shape (N,)."""
+    scale = 0.5 if prob.shape[-1] == 2 else 1.0
+    if label.ndim == 2:
+        return scale * ((prob - label) ** 2).sum(axis=-1)
+    at_label = prob[np.arange(len(prob)), label]
+    return scale * ((prob**2).sum(axis=-1) - at_label**2 + (1 - at_label) ** 2)
+
+
+def nll_of_rows(log_prob: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Returns each row's -log p of its label, shape (N,)."""
+    if label.ndim == 1:
+        return -log_prob[np.arange(len(log_prob)), label]
+    # A class without weight costs nothing even where it was ruled out.
+    return -(label * np.where(label == 0, 0.0, log_prob)).sum(axis=-1)

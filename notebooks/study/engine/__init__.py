@@ -1,0 +1,31 @@
+"""The study of noise, robustness and calibration on CoNLL-2003 and NoiseBench."""
+
+from engine._cache import unavailable
+from engine._config import RunConfig
+from engine._grid import run_grid
+from engine._grids import grid
+from engine._images import LabelledImages, read_cifar10n
+from engine._run import RunResult, run
+from engine._tables import (
+    read_results,
+    reliability_bins,
+    select_runs,
+    write_tables,
+)
+from engine._template_plane import TemplatePlane
+
+__all__ = [
+    "LabelledImages",
+    "RunConfig",
+    "RunResult",
+    "TemplatePlane",
+    "grid",
+    "read_cifar10n",
+    "read_results",
+    "reliability_bins",
+    "run",
+    "run_grid",
+    "select_runs",
+    "unavailable",
+    "write_tables",
+]

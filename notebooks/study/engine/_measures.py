@@ -1,0 +1,139 @@
+"""What is measured of a model: entities, calibration, memorisation."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from engine._corpus import TAGS
+from engine._data import Split
+from keras_robust import calibration
+from keras_robust._inputs import checks
+
+NUM_BINS = 10
+MIN_COUNT = 100
+
+
+def logits_of(model: keras.Model, split: Split) -> np.ndarray:
+    """Returns float32 logits of shape `(words, K)`, in the order of the words."""
+    logits = np.empty((len(split.clean), len(TAGS)), "float32")
+    batches = split.batches(128)
+    for index in range(len(batches)):
+        inputs, _ = batches[index]
+        where, mask = batches.positions(index)
+        logits[where[mask]] = model.predict_on_batch(inputs)[mask]
+    return logits[split.words]
+
+
+def entity_scores(split: Split, predicted: np.ndarray) -> dict[str, float]:
+    """Returns precision, recall and F1 of entities by seqeval, in [0, 1].
+
+    `f1_strict` holds tags to IOB2: an entity has to begin with a B- tag.
+    """
+    scores = checks.optional_module(
+        "study", "seqeval.metrics.sequence_labeling", extra="study"
+    )
+    scheme = checks.optional_module("study", "seqeval.scheme", extra="study").IOB2
+    words = np.add.reduceat(split.clean != -100, split.encoded.offsets)
+    true, given = (
+        [[TAGS[tag] for tag in tags] for tags in np.split(flat, np.cumsum(words)[:-1])]
+        for flat in (split.clean[split.words], predicted)
+    )
+    options = {"average": "micro", "zero_division": 0}
+    precision, recall, f1, _ = scores.precision_recall_fscore_support(
+        true, given, **options
+    )
+    strict = scores.f1_score(true, given, mode="strict", scheme=scheme, **options)
+    return {
+        "f1": float(f1),
+        "f1_strict": float(strict),
+        "precision": float(precision),
+        "recall": float(recall),
+    }
+
+
+def calibration_scores(labels: np.ndarray, prob: np.ndarray) -> dict[str, float]:
+    """Returns what calibration measures say of probabilities of shape `(words, K)`."""
+    bins = calibration.bin_predictions(labels, prob, num_bins=NUM_BINS)
+    return {
+        "ece": bins.ece(),
+        "mce": bins.mce(),
+        f"mce_min_count_{MIN_COUNT}": bins.mce(min_count=MIN_COUNT),
+        "signed_gap": bins.signed_gap(),
+        "nll": calibration.negative_log_likelihood(labels, prob),
+        "brier": calibration.brier_score(labels, prob),
+    }
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Returns softmax of logits, in float64."""
+    logits = logits.astype("float64")
+    return np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+
+
+def split_scores(split: Split, logits: np.ndarray) -> dict[str, float]:
+    """Returns all measures of a split's predictions, on its true labels."""
+    labels, predicted = split.clean[split.words], logits.argmax(-1)
+    prob = probabilities(logits)
+    confidence = prob.max(-1)
+    return {
+        **entity_scores(split, predicted),
+        "accuracy": float(np.mean(predicted == labels)),
+        "fraction_o": float(np.mean(predicted == 0)),
+        "mean_confidence": float(confidence.mean()),
+        "median_confidence": float(np.median(confidence)),
+        **calibration_scores(labels, prob),
+    }
+
+
+def reliability_rows(split: Split, logits: np.ndarray) -> list[dict[str, float]]:
+    """Returns the reliability table: a row for each bin that is not empty."""
+    bins = calibration.bin_predictions(
+        split.clean[split.words], logits, num_bins=NUM_BINS, from_logits=True
+    )
+    frame = bins.to_frame()
+    return frame[frame["count"] > 0].to_dict("records")
+
+
+def memorisation(split: Split, logits: np.ndarray) -> dict[str, float]:
+    """Returns how much of the wrong training labels a model has learnt by heart.
+
+    `memorised` is the share of wrongly labelled words of which it predicts the wrong
+    label that was given; `resisted` the share of which it predicts the true one.
+    """
+    clean, given = split.clean[split.words], split.given[split.words]
+    wrong = clean != given
+    if not wrong.any():
+        return {"memorised": float("nan"), "resisted": float("nan")}
+    predicted = logits.argmax(-1)[wrong]
+    return {
+        "memorised": float(np.mean(predicted == given[wrong])),
+        "resisted": float(np.mean(predicted == clean[wrong])),
+    }
+
+
+def recalibration_rows(
+    dev: Split,
+    dev_logits: np.ndarray,
+    test: Split,
+    test_logits: np.ndarray,
+    calibrators: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Returns a row for each way to mend the confidences of the test split.
+
+    Temperatures are fitted to the noisy and to the true development labels; the
+    analytic calibrators come ready made, from the loss and the noise matrix.
+    """
+    fitted = {"temperature_clean": dev.clean, "temperature_noisy": dev.given}
+    for name, labels in fitted.items():
+        scaling = calibration.TemperatureScaling()
+        calibrators = {name: scaling.fit(labels[dev.words], dev_logits), **calibrators}
+    labels = test.clean[test.words]
+    return [
+        {
+            "method": name,
+            "temperature": getattr(calibrator, "temperature_", float("nan")),
+            **calibration_scores(labels, calibrator.transform(test_logits)),
+        }
+        for name, calibrator in calibrators.items()
+    ]

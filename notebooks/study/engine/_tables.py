@@ -1,0 +1,217 @@
+"""The results of many runs as tables."""
+
+import dataclasses
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine._config import RunConfig
+from engine._measures import NUM_BINS
+from engine._run import RunResult
+from keras_robust import _files
+from keras_robust._inputs import checks
+from keras_robust.calibration import ReliabilityBins
+
+# What the tables are called, and the attribute of a result that each is made from.
+TABLES = {
+    "runs": "row",
+    "reliability": "reliability",
+    "losses": "losses",
+    "epochs": "epochs",
+    "recalibration": "recalibration",
+}
+
+
+def runs_folder(results: Path) -> Path:
+    """Returns the folder of runs that are not in the tables yet."""
+    return results / "runs"
+
+
+def table_path(results: Path, name: str) -> Path:
+    """Returns the file of a table."""
+    return results / f"study_{name}.csv"
+
+
+def known_keys(results: Path) -> set[str]:
+    """Returns the keys of all runs that were made."""
+    written = {path.stem for path in runs_folder(results).glob("*.json")}
+    table = table_path(results, "runs")
+    if table.exists():
+        written |= set(_read(table)["key"])
+    return written
+
+
+def read_results(results: Any) -> dict[str, Any]:
+    """Reads the results of the study.
+
+    Args:
+        results: Folder of the results.
+
+    Returns:
+        pandas DataFrames: `"runs"`, a row for each run; and with the column `key`, by
+        which they are joined, `"reliability"`, `"losses"`, `"epochs"` and
+        `"recalibration"`. See `RunResult`.
+
+    Raises:
+        FileNotFoundError: If there are no results.
+        ImportError: If pandas is not installed.
+
+    Examples:
+        ```python
+        tables = engine.read_results("results")
+        runs, bins = tables["runs"], tables["reliability"]
+        print(bins.merge(runs[["key", "loss", "noise_rate"]], on="key"))
+        ```
+    """
+    results = Path(results)
+    fresh = _own_files(results)
+    tables = {name: _table(results, name, fresh) for name in TABLES}
+    if tables["runs"].empty:
+        raise FileNotFoundError(
+            f"{results}: there are no results here. Make some with `python -m engine`."
+        )
+    return tables
+
+
+def write_tables(results: Any) -> None:
+    """Writes all results into the tables, one CSV file each.
+
+    The files of single runs, in the folder `runs`, may then be removed.
+
+    Args:
+        results: Folder of the results.
+
+    Returns:
+        None.
+
+    Raises:
+        FileNotFoundError: If there are no results.
+        ImportError: If pandas is not installed.
+
+    Examples:
+        ```python
+        engine.run_grid(engine.grid("gamma"), "results")
+        engine.write_tables("results")
+        ```
+    """
+    results = Path(results)
+    tables = read_results(results)
+    tables["runs"] = _exact(tables["runs"])
+    _files.write_all(
+        {
+            table_path(results, name): table.to_csv(index=False, float_format="%.6g")
+            for name, table in tables.items()
+            if len(table)
+        }
+    )
+
+
+def _exact(runs: Any) -> Any:
+    # What was asked for, to the last digit: a rounded γ would be another run's.
+    def text(value: Any) -> Any:
+        exact = isinstance(value, float) and np.isfinite(value)
+        return np.format_float_positional(value, trim="-") if exact else value
+
+    asked = [field.name for field in dataclasses.fields(RunConfig)]
+    return runs.assign(**{name: runs[name].map(text) for name in asked if name in runs})
+
+
+def select_runs(runs: Any, configs: Iterable[RunConfig]) -> Any:
+    """Returns the rows of some configurations, whatever encoder and backend.
+
+    Args:
+        runs: The table `"runs"` of `read_results`.
+        configs: Configurations, as from `grid`.
+
+    Returns:
+        A DataFrame of those rows of `runs` that there are.
+
+    Raises:
+        ValueError: If a row holds no configuration.
+
+    Examples:
+        ```python
+        runs = engine.read_results("results")["runs"]
+        cells = engine.select_runs(runs, engine.grid("gamma"))
+        ```
+    """
+    wanted = set(configs)
+    rows = runs.to_dict("records")
+    return runs[[RunConfig.from_row(row) in wanted for row in rows]]
+
+
+def reliability_bins(table: Any) -> ReliabilityBins:
+    """Returns the bins of a run, or of several runs put together.
+
+    Args:
+        table: Rows of the table `"reliability"` of `read_results`: those of one split,
+            of one run or more.
+
+    Returns:
+        A `ReliabilityBins`, for a `ReliabilityDisplay` or a measure.
+
+    Raises:
+        ValueError: If rows of several splits are mixed, or there are none.
+
+    Examples:
+        ```python
+        table = engine.read_results("results")["reliability"]
+        chosen = table[(table["key"] == key) & (table["split"] == "test")]
+        ReliabilityDisplay(engine.reliability_bins(chosen)).plot()
+        ```
+    """
+    if table["split"].nunique() != 1:
+        raise checks.invalid(
+            "reliability_bins",
+            "table",
+            "rows of one split",
+            f"rows of {sorted(table['split'].unique())}",
+            "Choose them first: `table[table['split'] == 'test']`.",
+        )
+    edges = np.arange(NUM_BINS + 1) / NUM_BINS
+    place = np.rint(table["lower"].to_numpy() * NUM_BINS).astype(int)
+    count = table["count"].to_numpy()
+    sums = [
+        np.bincount(place, weights=values, minlength=NUM_BINS)
+        for values in (count, count * table["confidence"], count * table["accuracy"])
+    ]
+    with np.errstate(invalid="ignore"):
+        return ReliabilityBins(edges, sums[0], sums[1] / sums[0], sums[2] / sums[0])
+
+
+def _table(results: Path, name: str, fresh: list[RunResult]) -> Any:
+    pandas = checks.optional_module("read_results", "pandas", extra="study")
+    path = table_path(results, name)
+    parts = [_read(path)] if path.exists() else []
+    # What is in a file of its own counts: a row of it in the table is the same.
+    own = {result.row["key"] for result in fresh}
+    parts = [part[~part["key"].isin(own)] for part in parts]
+    rows = [row for result in fresh for row in _rows(result, name)]
+    if rows:
+        # As from a table, so that types do not depend on where a row is from.
+        text = pandas.DataFrame(rows).to_csv(index=False)
+        parts.append(_read(io.StringIO(text)))
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return pandas.DataFrame()
+    return pandas.concat(parts, ignore_index=True).sort_values("key", kind="stable")
+
+
+def _own_files(results: Path) -> list[RunResult]:
+    paths = sorted(runs_folder(results).glob("*.json"))
+    return [RunResult.from_json(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def _rows(result: RunResult, name: str) -> Iterable[dict[str, Any]]:
+    if name == "runs":
+        return [result.row]
+    key = {"key": result.row["key"]}
+    return [{**key, **row} for row in getattr(result, TABLES[name])]
+
+
+def _read(source: Any) -> Any:
+    pandas = checks.optional_module("read_results", "pandas", extra="study")
+    return pandas.read_csv(source, dtype={"key": str})

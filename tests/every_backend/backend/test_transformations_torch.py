@@ -1,0 +1,125 @@
+"""What PyTorch does to a function, done to the fast terms."""
+
+import numpy as np
+import pytest
+import torch
+
+from keras_robust import GCE, SGCE, GammaCE, _backend
+from keras_robust._backend import plain as plain_version
+from keras_robust._backend import torch as torch_version
+
+RNG = np.random.default_rng(14)
+LOGITS = torch.tensor(RNG.normal(size=(6, 5)), dtype=torch.float32)
+LABELS = torch.tensor(RNG.integers(0, 5, 6), dtype=torch.int32)
+LIVE = torch.tensor(RNG.random(6) > 0.2)
+
+
+def total(terms, logits, q):
+    log_p, of_all = terms(logits, LABELS, LIVE, q)
+    return torch.sin(log_p).sum() + (0 if q is None else (of_all**2).sum())
+
+
+def leaf():
+    return LOGITS.clone().requires_grad_()
+
+
+@pytest.mark.parametrize("q", [None, 0.6])
+def test_a_retained_graph_gives_its_gradient_again(q):
+    z = leaf()
+    value = total(_backend.row_terms, z, q)
+    value.backward(retain_graph=True)
+    once = z.grad.clone()
+    value.backward()
+    torch.testing.assert_close(z.grad, 2 * once)
+    other = leaf()
+    total(plain_version.row_terms, other, q).backward()
+    torch.testing.assert_close(once, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_second_derivative_is_refused():
+    z = leaf()
+    (gradient,) = torch.autograd.grad(
+        total(_backend.row_terms, z, 0.6), z, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize("q", [None, 0.6])
+def test_torch_func_takes_the_plain_version(q):
+    gradient = torch.func.grad(lambda z: total(_backend.row_terms, z, q))(LOGITS)
+    plain = leaf()
+    total(plain_version.row_terms, plain, q).backward()
+    torch.testing.assert_close(gradient, plain.grad)
+
+
+@pytest.mark.parametrize("loss", [GCE(from_logits=True), SGCE(from_logits=True)])
+def test_gradients_of_parts_add_up(loss):
+    loss = type(loss)(from_logits=True, reduction="sum")
+    whole, parts = leaf(), leaf()
+    loss(LABELS, whole).backward()
+    for rows in (slice(0, 2), slice(2, 6)):
+        loss(LABELS[rows], parts[rows]).backward()
+    torch.testing.assert_close(parts.grad, whole.grad)
+
+
+def test_without_a_gradient_no_softmax_is_kept(monkeypatch):
+    monkeypatch.setattr(torch_version, "_BLOCK", 10)
+    sizes = []
+    empty_like = torch.empty_like
+
+    def seen(x, **options):
+        sizes.append(x.numel())
+        return empty_like(x, **options)
+
+    monkeypatch.setattr(torch, "empty_like", seen)
+    _backend.row_terms(LOGITS, LABELS, LIVE, None)
+    assert not sizes
+    _backend.row_terms(leaf(), LABELS, LIVE, None)
+    assert sizes == [30]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [GCE(from_logits=True), SGCE(from_logits=True)])
+def test_a_compiled_loss_is_the_loss(loss):
+    compiled = torch.compile(lambda z: loss(LABELS, z), fullgraph=True)
+    by_compiled, plain = leaf(), leaf()
+    value = compiled(by_compiled)
+    value.backward()
+    expected = loss(LABELS, plain)
+    expected.backward()
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(by_compiled.grad, plain.grad)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("loss", "parameter"),
+    [
+        (GCE(from_logits=True), "q"),
+        (SGCE(from_logits=True), "q"),
+        (SGCE(from_logits=True), "smoothing"),
+        (GammaCE(from_logits=True), "gamma"),
+        (GammaCE(b=0.3, from_logits=True), "b"),
+    ],
+)
+def test_a_compiled_loss_takes_its_numbers_as_they_change(loss, parameter):
+    # PyTorch makes an input of a number that changed: SGCE's gradient was then wrong.
+    compiled = torch.compile(lambda z: loss(LABELS, z))
+    for value in (0.5, 0.9, 0.7):
+        setattr(loss, parameter, value)
+        by_compiled, plain = leaf(), leaf()
+        compiled(by_compiled).backward()
+        loss(LABELS, plain).backward()
+        torch.testing.assert_close(by_compiled.grad, plain.grad)
+
+
+def test_one_hot_labels_have_a_second_derivative():
+    one_hot, loss = torch.eye(5)[LABELS.long()], GCE(q=0.6, from_logits=True)
+    z = LOGITS.double().requires_grad_()
+    torch.autograd.gradgradcheck(
+        lambda z: GCE(q=0.6, from_logits=True, dtype="float64")(one_hot.double(), z), z
+    )
+    (first,) = torch.autograd.grad(loss(one_hot, leaf_ := leaf()), leaf_)
+    (same,) = torch.autograd.grad(loss(LABELS, leaf_ := leaf()), leaf_)
+    torch.testing.assert_close(first, same)

@@ -1,0 +1,276 @@
+"""Each loss against its formula, its limits and its gradient."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+from backend import to_numpy, value_and_grad
+
+from keras_robust import GCE, SGCE, GammaCE
+
+RNG = np.random.default_rng(7)
+LOGITS = RNG.normal(scale=3, size=(64, 7)).astype("float32")
+LABELS = RNG.integers(0, 7, 64)
+PROB = reference.softmax(LOGITS)
+P_Y = np.take_along_axis(PROB, LABELS[:, None], -1)[:, 0]
+UNIT = [0.0, 1e-300, 1e-12, 1e-6, 1e-3, 0.1, 0.5, 0.7, 0.9, 1 - 1e-6, 1 - 1e-12, 1.0]
+ENDS = [0.0, 1.0]
+
+
+def positions(loss):
+    return to_numpy(loss(LABELS, LOGITS))
+
+
+def per_position(cls, **kwargs):
+    return cls(from_logits=True, reduction="none", **kwargs)
+
+
+@pytest.mark.parametrize("q", UNIT)
+def test_gce_is_its_formula(q):
+    # Near q = 0, 1 - p^q cancels even in long double: there cross entropy is right to
+    # a factor 1 + q log(p) / 2.
+    expected = reference.gce(P_Y, q if q > 1e-8 else 0)
+    loss = per_position(GCE, q=q)
+    np.testing.assert_allclose(positions(loss), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 1e-12, 1e-3, 0.1, 0.5, 0.999])
+@pytest.mark.parametrize("q", UNIT)
+def test_sgce_is_its_formula(q, smoothing):
+    expected = reference.sgce(PROB, LABELS, q if q > 1e-8 else 0, smoothing)
+    loss = per_position(SGCE, q=q, smoothing=smoothing)
+    np.testing.assert_allclose(positions(loss), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", UNIT)
+def test_gamma_ce_is_its_formula(gamma):
+    expected = reference.gamma_ce(P_Y, gamma)
+    if 1 > gamma > 1 - 1e-8:  # the limit 1 - p, right to a factor (1 - gamma)
+        expected = reference.gamma_ce(P_Y, 1)
+    loss = per_position(GammaCE, gamma=gamma)
+    np.testing.assert_allclose(positions(loss), expected, rtol=1e-5, atol=2e-7)
+
+
+@pytest.mark.parametrize("b", [0.0, 1e-6, 0.2, 0.9, 1.0])
+@pytest.mark.parametrize("gamma", [0.0, 1e-7, 0.1, 0.8, 1.0])
+def test_the_gated_value_is_the_integral_of_the_gated_gradient(gamma, b):
+    p_y = [1e-12, 1e-5, 0.01, 0.1, 0.4, 0.9, 0.999]
+    expected = [reference.gated_integral(p, gamma, b) for p in p_y]
+    probabilities = np.stack([p_y, 1 - np.asarray(p_y)], -1)
+    loss = GammaCE(gamma=gamma, b=b, reduction="none")
+    values = to_numpy(loss(np.zeros(7, int), probabilities.astype("float32")))
+    np.testing.assert_allclose(values, expected, rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("b", [0.0, 0.2, 0.9, 1.0])
+@pytest.mark.parametrize("gamma", [0.0, 1e-7, 0.1, 0.8, 1.0])
+def test_the_stop_gradient_value_is_the_weight_times_cross_entropy(gamma, b):
+    expected = -reference.gamma_weight(P_Y, gamma, b) * np.log(P_Y)
+    loss = per_position(GammaCE, gamma=gamma, b=b, stop_gradient=True)
+    np.testing.assert_allclose(positions(loss), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_the_gated_value_grows_as_the_probability_falls():
+    p_y = np.geomspace(1e-9, 1, 2001)
+    probabilities = np.stack([p_y, 1 - p_y], -1).astype("float32")
+    loss = GammaCE(gamma=0.1, b=0.3, reduction="none")
+    values = to_numpy(loss(np.zeros(len(p_y), int), probabilities))
+    assert (np.diff(values) <= 1e-7).all()
+    assert np.abs(np.diff(values)).max() < 0.02  # no jump at the gate
+
+
+# The weight that each loss gives to a label, as a function of its probability.
+WEIGHTS = [
+    (GCE(q=0.0, from_logits=True), lambda p: np.ones_like(p)),
+    (GCE(q=1e-9, from_logits=True), lambda p: np.ones_like(p)),
+    (GCE(q=0.3, from_logits=True), lambda p: p**0.3),
+    (GCE(q=1.0, from_logits=True), lambda p: p),
+    (SGCE(q=0.3, smoothing=0.0, from_logits=True), lambda p: p**0.3),
+    *(
+        (
+            GammaCE(gamma=g, b=b, stop_gradient=stop, from_logits=True),
+            lambda p, g=g, b=b: reference.gamma_weight(p, g, b),
+        )
+        for g in (0.0, 1e-7, 0.1, 0.8, 1 - 1e-7, 1.0)
+        for b in (0.0, 1e-4, 0.3, 1.0)
+        for stop in (False, True)
+    ),
+]
+
+
+@pytest.mark.parametrize(("loss", "weight"), WEIGHTS)
+@pytest.mark.parametrize("log_p", [-40.0, -20.0, -5.0, -1.0, -0.1])
+def test_the_weight_of_a_label_is_right_however_hard_it_is(loss, weight, log_p):
+    # Two classes, p_y = e^log_p: d loss / d z_other = weight(p_y) * (1 - p_y).
+    gap = -log_p + np.log1p(-np.exp(log_p))
+    _, grad = value_and_grad(lambda z: loss([0], z), [[0.0, gap]])
+    p_y = 1 / (1 + np.exp(np.longdouble(np.float32(gap))))
+    expected = weight(p_y) * (1 - p_y)
+    # float32 holds -log p = 40 to 2e-6, and e^-40 inherits that.
+    np.testing.assert_allclose(grad, [[-expected, expected]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "cost"),
+    [
+        (GCE(q=0.7, from_logits=True), lambda p: reference.gce(p, 0.7)),
+        (GCE(q=1.0, from_logits=True), lambda p: 1 - p),
+        (GammaCE(gamma=0.1, from_logits=True), lambda p: reference.gamma_ce(p, 0.1)),
+        (GammaCE(gamma=1e-9, from_logits=True), lambda p: reference.gamma_ce(p, 1e-9)),
+    ],
+)
+@pytest.mark.parametrize("log_p", [-40.0, -10.0, -1e-3])
+def test_the_value_of_a_hard_label_is_right(loss, cost, log_p):
+    gap = np.float32(-log_p + np.log(-np.expm1(log_p)))
+    p_y = 1 / (1 + np.exp(np.longdouble(gap)))
+    value = float(loss([0], np.array([[0.0, gap]], "float32")))
+    np.testing.assert_allclose(value, float(cost(p_y)), rtol=1e-4)
+
+
+EASY = [
+    (GCE(q=0.0, from_logits=True), lambda p: -np.log(p)),
+    (GCE(q=0.7, from_logits=True), lambda p: reference.gce(p, 0.7)),
+    *(
+        (
+            GammaCE(gamma=g, b=b, from_logits=True),
+            lambda p, g=g: reference.gamma_ce(p, g),
+        )
+        for g in (1e-7, 0.1, 0.5, 0.9, 1.0)
+        for b in (0.0, 0.3)
+    ),
+]
+
+
+@pytest.mark.parametrize(("loss", "cost"), EASY)
+@pytest.mark.parametrize("logit", [5.0, 14.0, 20.0, 80.0])
+def test_the_value_of_an_easy_label_is_right(loss, cost, logit):
+    # A single logit, so that 1 - p_y is there to the last digit. 1 - p = x is taken
+    # by hand, and the cost from its series where p rounds to 1: cost = x + O(x^2).
+    value, grad = value_and_grad(lambda z: loss([1], z), [[logit]])
+    x = np.exp(-np.longdouble(logit)) / (1 + np.exp(-np.longdouble(logit)))
+    expected = cost(1 - x) if logit < 14 else x
+    np.testing.assert_allclose(value, float(expected), rtol=2e-5)
+    slope = float(x) * (1 if logit >= 14 else -float(_slope(cost, 1 - x)) * (1 - x))
+    np.testing.assert_allclose(grad, [[-slope]], rtol=2e-5)
+
+
+def _slope(cost, p, step=1e-6):
+    step = np.longdouble(step)
+    return (cost(p + step) - cost(p - step)) / (2 * step)
+
+
+@pytest.mark.parametrize("gap", [10.0, 20.0, 40.0])
+@pytest.mark.parametrize("q", [0.0, 0.5, 1.0])
+def test_smoothing_keeps_the_pull_on_a_hard_label_right(q, gap):
+    # d loss / d z_y = p_y * sum_k w_k p_k^q - w_y p_y^q
+    loss = SGCE(q=q, smoothing=0.1, from_logits=True)
+    _, grad = value_and_grad(lambda z: loss([0], z), [[0.0, gap]])
+    p = reference.softmax([0.0, gap])
+    w = np.array([0.9, 0.1])
+    expected = p[0] * (w * p**q).sum() - w[0] * p[0] ** q
+    np.testing.assert_allclose(grad[0, 0], float(expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("q", [0.0, 0.4, 1.0])
+def test_the_sgce_gradient_is_that_of_its_formula(q, smoothing):
+    # d loss / d z_j = p_j * sum_k w_k p_k^q - w_j p_j^q
+    weight = np.full(PROB.shape, smoothing / 6)
+    np.put_along_axis(weight, LABELS[:, None], 1 - smoothing, -1)
+    pull = weight * PROB**q
+    expected = PROB * pull.sum(-1, keepdims=True) - pull
+    loss = SGCE(q=q, smoothing=smoothing, from_logits=True, reduction="sum")
+    _, grad = value_and_grad(lambda z: loss(LABELS, z), LOGITS)
+    np.testing.assert_allclose(grad, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        GCE(q=0.7),
+        SGCE(q=0.6, smoothing=0.2),
+        SGCE(q=0.0, smoothing=0.2),
+        GammaCE(gamma=0.2),
+        GammaCE(gamma=0.2, b=0.4),
+        GammaCE(gamma=0.9),
+    ],
+)
+def test_gradients_are_finite_differences_in_float64(float64, loss, from_logits):
+    config = {**loss.get_config(), "from_logits": from_logits, "dtype": "float64"}
+    loss = type(loss).from_config(config)
+    # Probabilities away from 0, where a step of 1e-6 is no small one.
+    x = (LOGITS if from_logits else 0.5 * PROB + 0.5 / 7)[:5].astype("float64")
+    _, grad = value_and_grad(lambda z: loss(LABELS[:5], z), x, dtype="float64")
+    step, expected = 1e-6, np.zeros_like(x)
+    for i in np.ndindex(*x.shape):
+        up, down = x.copy(), x.copy()
+        up[i] += step
+        down[i] -= step
+        rise = float(loss(LABELS[:5], up)) - float(loss(LABELS[:5], down))
+        expected[i] = rise / (2 * step)
+    np.testing.assert_allclose(grad, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_float64_is_computed_in_float64(float64):
+    loss = GCE(q=0.5, from_logits=True, dtype="float64")
+    value = to_numpy(loss(LABELS, LOGITS.astype("float64")))
+    np.testing.assert_allclose(value, reference.gce(P_Y, 0.5).mean(), rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        GCE(q=0.0, from_logits=True),
+        GammaCE(gamma=0.0, from_logits=True),
+        GammaCE(gamma=0.0, b=0.5, from_logits=True),
+        GammaCE(gamma=0.3, b=1.0, from_logits=True),
+        GammaCE(gamma=0.3, b=1.0, stop_gradient=True, from_logits=True),
+        SGCE(q=0.0, smoothing=0.0, from_logits=True),
+    ],
+)
+def test_the_limit_is_the_cross_entropy_of_keras(loss):
+    keras_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    ours = value_and_grad(lambda z: loss(LABELS, z), LOGITS)
+    theirs = value_and_grad(lambda z: keras_loss(LABELS, z), LOGITS)
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-4, atol=1e-8)
+
+
+def test_sgce_at_q_0_is_label_smoothing_in_the_convention_of_keras():
+    s, k = 0.2, 7
+    ours = SGCE(q=0.0, smoothing=s, from_logits=True)
+    theirs = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=s * k / (k - 1)
+    )
+    value = float(theirs(np.eye(k, dtype="float32")[LABELS], LOGITS))
+    np.testing.assert_allclose(float(ours(LABELS, LOGITS)), value, rtol=1e-5)
+
+
+def test_gce_is_that_of_keras_on_probabilities():
+    one_hot, prob = np.eye(7, dtype="float32")[LABELS], PROB.astype("float32")
+    theirs = keras.losses.CategoricalGeneralizedCrossEntropy(q=0.5)(LABELS, prob)
+    for labels in (LABELS, one_hot):
+        ours = GCE(q=0.5)(labels, prob)
+        np.testing.assert_allclose(float(ours), float(theirs), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cls", "argument"), [(GCE, "q"), (SGCE, "q"), (GammaCE, "gamma")]
+)
+@pytest.mark.parametrize("tiny", [5e-324, 1e-300, 1e-40, 1e-20, 1e-15])
+def test_a_tiny_parameter_is_cross_entropy(cls, argument, tiny):
+    extra = {"smoothing": 0.0} if cls is SGCE else {}
+    loss = cls(**{argument: tiny}, **extra, from_logits=True)
+    value, grad = value_and_grad(lambda z: loss([1], z), [[20.0, 0.0]])
+    np.testing.assert_allclose(value, 20.0, rtol=1e-4)
+    np.testing.assert_allclose(grad, [[1.0, -1.0]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("b", [0.0, 1e-300, 0.5])
+def test_the_weight_at_the_tie_of_gamma_and_p_is_one_half(b):
+    # gamma = (1 - gamma) p at p = 1/4 is gamma = 1/5; there w = p / (2 gamma) = 0.625.
+    loss = GammaCE(gamma=0.2, b=b, from_logits=True)
+    _, grad = value_and_grad(lambda z: loss([0], z), [[0.0, 0.0, 0.0, 0.0]])
+    expected = 0.625 * np.array([[-0.75, 0.25, 0.25, 0.25]])
+    np.testing.assert_allclose(grad, expected, rtol=1e-6)

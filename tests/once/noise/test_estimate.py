@@ -1,0 +1,316 @@
+"""Rates and matrices of noise, estimated from noisy labels and predictions."""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_robust.noise import (
+    estimate_matrix,
+    estimate_rate,
+    flip_labels,
+    gamma_from_noise_rate,
+    pair_matrix,
+    symmetric_matrix,
+)
+
+METHODS = ["agreement", "anchor", "confident_joint"]
+N = 20_000
+
+
+def simulated(matrix, seed, majority=None, overlap=0.8):
+    """True and given labels, and the noisy posterior of Gaussian classes."""
+    k = len(matrix)
+    rng = np.random.default_rng(seed)
+    prior = np.full(k, 1 / k)
+    if majority:
+        prior = np.r_[majority, np.full(k - 1, (1 - majority) / (k - 1))]
+    means = rng.normal(size=(k, 12))
+    true = rng.choice(k, N, p=prior)
+    x = means[true] + overlap * rng.normal(size=(N, 12))
+    z = np.log(prior) - ((x[:, None] - means) ** 2).sum(-1) / (2 * overlap**2)
+    clean = np.exp(z - z.max(-1, keepdims=True))
+    clean /= clean.sum(-1, keepdims=True)
+    given = flip_labels(true, matrix, seed=rng).labels
+    return true, given, clean @ matrix
+
+
+def sharpened(prob, power):
+    odds = np.maximum(prob, 1e-12) ** power
+    return odds / odds.sum(-1, keepdims=True)
+
+
+# --- How close --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("majority", [None, 0.83])
+@pytest.mark.parametrize(
+    ("num_classes", "rate"),
+    [(2, 0.0), (2, 0.2), (2, 0.4), (3, 0.2), (3, 0.6)]
+    + [(9, rate) for rate in (0.0, 0.2, 0.4, 0.6, 0.8)],
+)
+def test_agreement_is_close_whatever_the_model_s_confidence(
+    rate, num_classes, majority, seed
+):
+    matrix = symmetric_matrix(num_classes, rate)
+    true, given, noisy = simulated(matrix, seed, majority)
+    # Of 5,000 labels a share has a standard deviation below .007; three of them, and
+    # what the model gets wrong of its surest rows.
+    for power in (0.3, 1.0, 3.0):
+        found = estimate_rate(given, sharpened(noisy, power))
+        assert found == pytest.approx(rate, abs=0.025)
+    assert type(found) is float
+    gamma_from_noise_rate(found, num_classes)  # always fits
+    assert np.mean(noisy.argmax(-1) != true) < 0.12
+
+
+def test_agreement_does_without_a_good_model():
+    # 9 overlapping classes, a third of which the model gets wrong.
+    true, given, noisy = simulated(symmetric_matrix(9, 0.4), 0, overlap=1.6)
+    assert np.mean(noisy.argmax(-1) != true) > 0.25
+    found = [estimate_rate(given, noisy, quantile=q) for q in (0.0, 0.5, 0.75, 0.95)]
+    # With all rows every error counts; a surer quantile has fewer of them.
+    assert found[0] > 0.52
+    assert found == sorted(found, reverse=True)
+    assert found[2] == estimate_rate(given, noisy)
+    assert found[2] == pytest.approx(0.4, abs=0.06)
+    assert found[3] == pytest.approx(0.4, abs=0.045)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.6])
+@pytest.mark.parametrize("majority", [None, 0.83])
+def test_an_anchor_is_right_for_a_calibrated_model_alone(rate, majority):
+    matrix = symmetric_matrix(9, rate)
+    _, given, noisy = simulated(matrix, 0, majority)
+    assert estimate_rate(given, noisy, method="anchor") == pytest.approx(rate, abs=1e-3)
+    if rate:
+        shy = estimate_rate(given, sharpened(noisy, 0.5), method="anchor")
+        assert shy > rate + 0.1
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.4])
+def test_the_confident_joint_is_close_for_a_good_model(rate):
+    _, given, noisy = simulated(symmetric_matrix(9, rate), 0, overlap=0.6)
+    found = estimate_rate(given, noisy, method="confident_joint")
+    assert found == pytest.approx(rate, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("data", "method", "quantile", "size", "mean", "most"),
+    [
+        ("simulated", "agreement", "0.75", 192, 0.008, 0.033),
+        ("simulated", "anchor", "0.97", 192, 0.116, 0.429),
+        ("simulated", "confident_joint", "", 192, 0.040, 0.211),
+        ("digits", "agreement", "0.75", 54, 0.014, 0.065),
+    ],
+)
+def test_the_documented_errors_are_those_of_the_rows(
+    data, method, quantile, size, mean, most
+):
+    path = Path(__file__).parents[3] / "results" / "noise_estimation.csv"
+    wanted = ("rate", "symmetric", data, method, quantile)
+    names = ("quantity", "noise", "data", "method", "quantile")
+    with path.open() as file:
+        rows = [r for r in csv.DictReader(file) if tuple(r[n] for n in names) == wanted]
+    assert len(rows) == size
+    errors = np.abs([float(row["error"]) for row in rows if row["error"]])
+    assert errors.mean() == pytest.approx(mean, abs=6e-4)
+    assert errors.max() == pytest.approx(most, abs=6e-4)
+    documented = " ".join(estimate_rate.__doc__.split())
+    assert all(f"{x:.3f}" in documented for x in (most, mean) if data == "simulated")
+
+
+UNEVEN = np.array([[0.9, 0.1, 0.0], [0.3, 0.6, 0.1], [0.0, 0.25, 0.75]])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("matrix", [UNEVEN, pair_matrix(3, 0.3)])
+def test_a_matrix_is_given_by_true_class_in_rows(method, matrix):
+    _, given, noisy = simulated(matrix, 0, overlap=0.6)
+    found = estimate_matrix(given, noisy, method=method)
+    # Transposed, these would be off by .2 and more.
+    np.testing.assert_allclose(found, matrix, atol=0.04)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
+    assert found.dtype == "float64"
+
+
+def test_rare_classes_have_rows_of_their_own():
+    # Entities missed by half: the row of every entity class is about its own rows.
+    matrix = np.eye(5)
+    matrix[1:, 0], matrix[1:, 1:] = 0.4, 0.6 * np.eye(4)
+    _, given, noisy = simulated(matrix, 0, majority=0.83, overlap=0.6)
+    found = estimate_matrix(given, noisy)
+    np.testing.assert_allclose(found, matrix, atol=0.06)
+
+
+# --- By hand ----------------------------------------------------------------------
+
+# Class 0 is predicted four times, the surest of 0.9 and 0.8; class 1 twice.
+PROB = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4], [0.35, 0.65], [0, 1]])
+GIVEN = np.array([0, 1, 1, 1, 0, 1])
+
+
+def test_agreement_counts_labels_of_the_surest_rows():
+    # Sorted: .6 .65 .7 .8 .9 1. Three quarters are below .9, and from there on the
+    # rows 0 and 5 count, which agree; from .8 on row 1 as well, which does not.
+    many = (np.tile(GIVEN, 500), np.tile(PROB, (500, 1)))
+    assert estimate_rate(*many) == 0.0
+    assert estimate_rate(*many, quantile=0.6) == pytest.approx(1 / 3)
+    # From .7 on, two of four agree: of two classes, as many as by chance.
+    with pytest.raises(ValueError, match="more than by chance"):
+        estimate_rate(*many, quantile=0.5)
+    # Of all predicted as 0, from .7 on: labels 0, 1, 1. As 1, .65 on: labels 0, 1.
+    np.testing.assert_allclose(
+        estimate_matrix(GIVEN, PROB), [[1 / 3, 2 / 3], [0.5, 0.5]]
+    )
+    np.testing.assert_allclose(estimate_matrix(GIVEN, PROB, quantile=1.0), np.eye(2))
+
+
+def test_an_anchor_is_the_mean_prediction_of_the_surest_rows():
+    np.testing.assert_allclose(
+        estimate_matrix(GIVEN, PROB, method="anchor", quantile=0.5),
+        [[0.8, 0.2], [0.175, 0.825]],  # (.9 + .8 + .7) / 3, (.65 + 1) / 2
+    )
+    many = (np.tile(GIVEN, 500), np.tile(PROB, (500, 1)))
+    found = estimate_rate(*many, method="anchor", quantile=0.6)
+    assert found == pytest.approx(1 - (0.8 + 0.9 + 1) / 3)
+
+
+def test_the_confident_joint_is_that_of_its_formula():
+    # Northcutt et al., eq. 2 and 3, in loops: count label i where the confidence in j
+    # is at least the mean one of rows labelled j; then scale to the labels' counts.
+    _, given, noisy = simulated(UNEVEN, 1, overlap=1.0)
+    threshold = [noisy[given == j, j].mean() for j in range(3)]
+    joint = np.zeros((3, 3))
+    for label, row in zip(given, noisy):
+        confident = [j for j in range(3) if row[j] >= threshold[j]]
+        if confident:
+            joint[label, max(confident, key=lambda j: row[j])] += 1
+    joint *= (np.bincount(given) / joint.sum(1))[:, None]
+    expected = joint.T / joint.T.sum(1, keepdims=True)
+    found = estimate_matrix(given, noisy, method="confident_joint")
+    np.testing.assert_allclose(found, expected, atol=1e-3)  # it rounds counts
+    rate = estimate_rate(given, noisy, method="confident_joint")
+    assert rate == pytest.approx(1 - np.trace(joint) / joint.sum(), abs=1e-3)
+
+
+# --- What goes in -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("function", [estimate_rate, estimate_matrix])
+def test_shapes_logits_and_ignored_positions_change_nothing(function, method):
+    _, given, noisy = simulated(symmetric_matrix(3, 0.3), 2)
+    expected = function(given, noisy, method=method)
+    logits = np.log(noisy) + np.random.default_rng(0).normal(size=(N, 1))
+    shaped = (given.reshape(50, -1), noisy.reshape(50, -1, 3))
+    spoilt = np.concatenate([noisy, np.full((7, 3), np.nan)])
+    marked = np.concatenate([given, np.full(7, -100)])
+    void = np.concatenate([given, np.full(7, 255)]).astype("uint8")
+    for labels, prob, options in [
+        (*shaped, {}),
+        (given[:, None], noisy, {}),
+        (given, logits, {"from_logits": True}),
+        (marked, spoilt, {}),
+        (void, spoilt, {"ignore_class": 255}),
+        (given.tolist(), noisy.tolist(), {}),
+    ]:
+        found = function(labels, prob, method=method, **options)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("function", [estimate_rate, estimate_matrix])
+def test_a_single_output_is_the_second_of_two_classes(function):
+    _, given, noisy = simulated(symmetric_matrix(2, 0.2), 3)
+    expected = function(given, noisy)
+    np.testing.assert_allclose(function(given, noisy[:, 1:]), expected)
+    logits = np.log(noisy[:, 1:]) - np.log(noisy[:, :1])
+    np.testing.assert_allclose(function(given, logits, from_logits=True), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_inputs_are_not_modified(method):
+    _, given, noisy = simulated(symmetric_matrix(3, 0.3), 2)
+    before = given.copy(), noisy.copy()
+    estimate_matrix(given, noisy, method=method)
+    assert (given == before[0]).all()
+    assert (noisy == before[1]).all()
+
+
+# --- What it refuses --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_that_tell_nothing_are_an_error(method):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, N)
+    untrained = 1e-3 * rng.normal(size=(N, 4))
+    with pytest.raises(
+        ValueError, match=r"estimate_rate: `prob` must be of a model th"
+    ):
+        estimate_rate(labels, untrained, from_logits=True, method=method)
+
+
+def test_a_class_of_which_nothing_is_known_is_an_error():
+    _, given, noisy = simulated(symmetric_matrix(4, 0.2), 0)
+    three = np.concatenate([noisy[:, :3], 0 * noisy[:, :1]], -1)
+    three /= three.sum(-1, keepdims=True)
+    for method in ("agreement", "anchor"):
+        with pytest.raises(ValueError, match=r"no row predicted as class \[3\]"):
+            estimate_matrix(given, three, method=method)
+    fewer = np.where(given == 3, -100, given)
+    for function in (estimate_rate, estimate_matrix):
+        with pytest.raises(ValueError, match=r"no label of class \[3\]"):
+            function(fewer, noisy, method="confident_joint")
+        with pytest.raises(ValueError, match=r"at most one row of class \[3\]"):
+            function(
+                np.array([0, 1, 2, 3] * 50),
+                # Class 3 is as likely in every row: as likely as on average, but
+                # another class is likelier.
+                np.tile(0.6 * np.eye(4)[[0, 1, 2, 0]] + 0.1, (50, 1)),
+                method="confident_joint",
+            )
+    assert estimate_matrix(fewer, noisy)[:, 3].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("function", [estimate_rate, estimate_matrix])
+@pytest.mark.parametrize(
+    ("labels", "prob", "options", "error", "match"),
+    [
+        ([0, 1], [[0.5, 0.5]], {}, ValueError, "`labels` must be of the shape"),
+        ([0, 1], [0.5, 0.5], {}, ValueError, "`labels` must be of the shape"),
+        ([0, 2], [[0.5, 0.5]] * 2, {}, ValueError, r"`labels` must be in \[0, 2\)"),
+        ([0.0], [[0.5, 0.5]], {}, TypeError, "integer class ids"),
+        ([0], [[0.5, 0.9]], {}, ValueError, "`prob` must be of distributions"),
+        ([0], [[np.nan, 1]], {}, ValueError, "`prob` must be of distributions"),
+        ([0], [[np.nan, 1]], {"from_logits": True}, ValueError, "free of NaN"),
+        ([-100], [[0.5, 0.5]], {}, ValueError, "at least one position"),
+        ([], np.zeros((0, 3)), {}, ValueError, "at least one position"),
+        ([0], [[1, 0]], {"method": "guess"}, ValueError, "`method` must be one of"),
+        ([0], [[1, 0]], {"quantile": 1.1}, ValueError, r"`quantile` must be in \[0, 1"),
+        ([0], [[1, 0]], {"quantile": "a"}, TypeError, "`quantile` must be a real"),
+        ([0], [[1, 0]], {"from_logits": 1}, TypeError, "`from_logits` must be"),
+        (
+            [0],
+            [[1, 0]],
+            {"method": "confident_joint", "quantile": 0.5},
+            ValueError,
+            "`quantile` must be None",
+        ),
+    ],
+)
+def test_bad_arguments_raise(function, labels, prob, options, error, match):
+    with pytest.raises(error, match=rf"{function.__name__}: .*{match}|{match}"):
+        function(labels, prob, **options)
+
+
+def test_only_the_confident_joint_needs_cleanlab(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cleanlab.count", None)
+    _, given, noisy = simulated(symmetric_matrix(3, 0.2), 0)
+    assert estimate_rate(given, noisy) > 0
+    for function in (estimate_rate, estimate_matrix):
+        with pytest.raises(ImportError, match=r"cleanlab: pip .*keras-robust\[study\]"):
+            function(given, noisy, method="confident_joint")

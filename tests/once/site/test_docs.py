@@ -1,0 +1,153 @@
+"""The site: a stub for each public name, a place for each page, code that runs."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_robust import GCE, SGCE, GammaCE
+from keras_robust.noise import gamma_from_noise_rate, symmetric_matrix
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+PACKAGES = ["losses", "metrics", "noise", "callbacks", "calibration"]
+
+
+def code_of(page):
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def test_every_public_name_has_one_stub_and_every_stub_a_name():
+    stubs = [
+        name
+        for page in (DOCS / "reference").glob("*.md")
+        for name in re.findall(r"^::: (\S+)$", page.read_text(), re.M)
+    ]
+    public = [
+        f"{package}.{name}"
+        for package in [*(f"keras_robust.{name}" for name in PACKAGES), "engine"]
+        for name in importlib.import_module(package).__all__
+    ]
+    assert sorted(stubs) == sorted(public)
+
+
+def test_the_names_at_the_top_are_those_of_the_packages():
+    # Or they would need stubs of their own.
+    top = importlib.import_module("keras_robust")
+    for name in set(top.__all__) - set(PACKAGES):
+        assert getattr(top, name).__module__.split(".")[1] in PACKAGES
+
+
+def test_every_page_and_notebook_has_its_place_in_the_navigation():
+    placed = re.findall(
+        r": (\S+\.(?:md|ipynb))$", (ROOT / "mkdocs.yml").read_text(), re.M
+    )
+    assert (DOCS / "notebooks").resolve() == ROOT / "notebooks"
+    there = [str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")]
+    # `rglob` does not follow the link.
+    there += [str(p.relative_to(ROOT)) for p in (ROOT / "notebooks").glob("*/*.ipynb")]
+    assert sorted(placed) == sorted(there)
+
+
+def test_notebooks_have_no_links_that_the_site_would_break():
+    # It moves each notebook into a folder of its own and leaves links as they are.
+    notebooks = sorted((DOCS / "notebooks").glob("*/*.ipynb"))
+    assert notebooks
+    for notebook in notebooks:
+        for cell in json.loads(notebook.read_text())["cells"]:
+            if cell["cell_type"] == "markdown":
+                targets = re.findall(r"\]\(([^)]+)\)", "".join(cell["source"]))
+                assert all(t.startswith(("https://", "#")) for t in targets), targets
+
+
+def test_the_start_page_runs_the_readmes_first_code():
+    readme = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert code_of("index.md") == readme[:1]
+
+
+def test_the_confidences_that_theory_gives_are_those_of_the_minimisers():
+    rates = (0.2, 0.4, 0.6)
+    losses = {
+        "CE": lambda rate: GCE(q=0.0),
+        "`GCE(q=0.6)`": lambda rate: GCE(q=0.6),
+        "`GCE(q=0.8)`": lambda rate: GCE(q=0.8),
+        "`SGCE(q=0.6, smoothing=0.1)`": lambda rate: SGCE(q=0.6, smoothing=0.1),
+        r"`GammaCE` at $\gamma^*$": lambda rate: GammaCE(
+            gamma=gamma_from_noise_rate(rate, 9)
+        ),
+    }
+    text = (DOCS / "theory.md").read_text()
+    for name, make in losses.items():
+        # A word that is sure: its noisy posterior is a row of the matrix.
+        sure = [make(r).minimizer(symmetric_matrix(9, r)[:1]).max() for r in rates]
+        assert f"| {name} | " + " | ".join(f"{c:.3f}" for c in sure) + " |\n" in text
+
+
+def test_the_code_of_the_guide_to_the_losses_runs():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4)).astype("float32")
+    y = (x[:, 0] > 0).astype("int32") + (x[:, 1] > 0)
+    model = keras.Sequential([keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    model.fit(x, y, epochs=20, verbose=0)
+    names = {"model": model, "x": x, "y": y, "x_dev": x[:100], "y_dev": y[:100]}
+    names |= {"held_out": x, "given_labels": y, "num_classes": 3}
+    blocks = code_of("choosing.md")
+    assert len(blocks) == 5
+    for code in blocks:
+        exec(
+            compile(code.replace("epochs=5", "epochs=2"), "choosing.md", "exec"), names
+        )
+    assert 0.0 <= names["rate"] <= 1.0
+    assert names["matrix"].shape == (3, 3)
+    assert names["model"].loss.q == pytest.approx(0.6)  # after the warm-up
+
+
+def test_the_table_of_benchmarks_is_that_of_the_committed_rows():
+    code = "import bars, pandas as pd, sys; rows = pd.read_csv(sys.argv[1]); "
+    code += "sys.stdout.write(bars.markdown(bars.table(rows)))"
+    rows = ROOT / "results" / "benchmarks.csv"
+    run = subprocess.run(
+        [sys.executable, "-c", code, rows],
+        cwd=ROOT / "benchmarks",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout in (DOCS / "benchmarks.md").read_text()
+
+
+@pytest.mark.parametrize("about", ["f1", "calibration"])
+def test_every_claim_of_the_article_is_on_its_page_with_our_number(about):
+    rows = pd.read_csv(ROOT / "results" / f"study_claims_{about}.csv", dtype=str)
+    columns = ["claim", "article", "ours", "seeds", "verdict"]
+    lines = rows[columns].fillna("").agg(" | ".join, axis=1)
+    table = "".join(f"| {line} |\n" for line in lines)
+    assert "\n|---|---|---|---|---|\n" + table in (DOCS / "reproduction.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("backend", "mode", "said"),
+    [
+        ("jax", "jit", "0.22 (JAX)"),
+        ("tensorflow", "xla", "0.43 (XLA)"),
+        ("tensorflow", "graph", "0.58 (graph)"),
+        ("torch", "eager", "0.77 (PyTorch)"),
+    ],
+)
+def test_what_the_page_says_of_updates_with_their_result(backend, mode, said):
+    rows = pd.read_csv(ROOT / "results" / "benchmarks.csv").set_index("question")
+    here = rows.loc["metrics"].query(
+        "backend == @backend and mode == @mode and name == 'ExpectedCalibrationError'"
+        " and shape == '1000000 x 10' and labels == 'update and result'"
+    )
+    assert said.startswith(f"{here['ratio'].item():.2f}")
+    assert said in (DOCS / "benchmarks.md").read_text()

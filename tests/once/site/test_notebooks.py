@@ -1,0 +1,120 @@
+"""What notebooks print is what the committed rows give; guides quote it rightly."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).parents[3]
+CHOOSING = (ROOT / "docs" / "choosing.md").read_text().replace("\n", " ")
+
+
+def rows(name):
+    return pd.read_csv(ROOT / "results" / f"{name}.csv")
+
+
+def printed(notebook):
+    cells = json.loads((ROOT / "notebooks" / "study" / notebook).read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    streams = [o["text"] for o in outputs if o["output_type"] == "stream"]
+    return "".join(line for text in streams for line in text)
+
+
+def said(values, digits=3):
+    return f"{values.mean():.{digits}f} ± {values.std():.{digits}f}"
+
+
+def test_language_models():
+    text = printed("06_gamma_language_models.ipynb")
+    runs = rows("language_models")
+    runs = runs[runs["kind"] != "test text"]
+    columns = {"perplexity": 1, "temperature": 2, "accuracy": 3, "ece": 3}
+    for (_, setting), own in runs.groupby(["kind", "setting"]):
+        assert sorted(own["seed"]) == [0, 1, 2], setting
+        for column, digits in columns.items():
+            if own[column].max() < 1e4:  # the rows have six digits
+                assert said(own[column], digits) in text, (setting, column)
+
+
+def test_label_smoothing():
+    text = printed("07_label_smoothing.ipynb")
+    table = rows("label_smoothing").groupby(["data", "scaled", "smoothing"])
+    columns = ["accuracy", "ece", "null_ece", "gap", "nll", "temperature"]
+    assert table[columns].mean().round(3).to_string() in text
+    table = rows("two_classes").groupby(["classes", "smoothing"])
+    assert table[["accuracy", "ece", "gap", "nll"]].mean().round(3).to_string() in text
+    ways = rows("distillation").groupby(["way", "smoothing"], sort=False)
+    means = ways[["accuracy", "ece", "nll"]].mean().round(3).unstack(0)
+    assert means.to_string() in text
+
+
+def test_human_noise():
+    text = " ".join(printed("08_human_noise.ipynb").split())
+    runs = rows("human_noise")
+    found = 0
+    for cell, own in runs.groupby(["training", "stop", "noise", "loss"]):
+        assert sorted(own["seed"]) == [0, 1, 2], cell
+        training, stop, noise, loss = cell
+        dice = noise in ("drawn", "uniform")
+        if noise == "clean" or (dice and (training == "long") == (stop == "noisy dev")):
+            continue  # clean labels leave one cell empty; the others are not printed
+        measured = own[["accuracy", "ece", "gap", "memorised"]].agg(["mean", "std"])
+        lines = re.findall(rf"(?<!\w){loss}((?: -?[0-9.]+ ± [0-9.]+){{4}})", text)
+        lines = np.array([line.replace("±", "").split() for line in lines], "float64")
+        off = np.abs(lines - measured.to_numpy().T.ravel()).max(axis=1)
+        assert off.min() < 0.0006, cell
+        found += 1
+    assert found == 34 + 10 + 8 + 8
+
+
+def test_half_precision():
+    text = printed("05_losses_in_gradient_space.ipynb")
+    runs = rows("half_precision")
+    usual = runs[runs["positions"] == 128].groupby(["loss", "way"], sort=False)
+    assert usual["accuracy"].mean().unstack().round(3).to_string() in text
+    hard = runs[runs["positions"] > 128].groupby(
+        ["loss", "way", "positions"], sort=False
+    )
+    assert hard["accuracy"].mean().unstack().round(3).to_string() in text
+
+
+def test_choosing_quotes_human_noise():
+    runs = rows("human_noise")
+    chosen = runs[(runs["training"] == "usual") & (runs["stop"] == "noisy dev")]
+    noises = ["aggre", "random1", "worse"]
+    mean = chosen.groupby(["loss", "noise"])[["ece", "rate", "rate_true"]].mean()
+    rates = [f"{100 * rate:.0f}" for rate in mean["rate"]["GammaCE"][noises]]
+    assert "is estimated as {}, {} and {} %".format(*rates) in CHOOSING
+    ece = mean["ece"]
+    for loss, quote in (
+        ("GammaCE", "of {} to {}"),
+        ("CE", "cross entropy has {} to {}"),
+    ):
+        low, high = (f"{f(ece[loss][noises]):.3f}" for f in (min, max))
+        assert quote.format(low, high) in CHOOSING
+    assert f"(ECE {ece['forward', 'worse']:.3f})" in CHOOSING
+    quote = f"({ece['forward', 'aggre']:.3f} against {ece['CE', 'aggre']:.3f})"
+    assert quote in CHOOSING
+    last = runs[(runs["training"] == "long") & (runs["stop"] == "last")]
+    known = 100 * last.groupby(["noise", "loss"])["memorised"].mean()["worse"]
+    quote = f"{known['CE']:.0f} % of them in twenty epochs with cross entropy, "
+    assert quote + f"{known['GCE']:.0f} % with `GCE(q=0.6)`" in CHOOSING
+    known = 100 * chosen.groupby(["noise", "loss"])["memorised"].mean()["worse"]
+    quote = f"with dropout and eight epochs, {known['CE']:.0f} and {known['GCE']:.0f} %"
+    assert quote in CHOOSING
+
+
+def test_choosing_quotes_span_smoothing():
+    runs = rows("study_runs")
+    runs = runs[(runs["noise"] == "boundary") & (runs["smoothing"] == 0)]
+    runs = runs.assign(along=runs["span_smoothing"].fillna(0) > 0)
+    f1 = runs.set_index(["loss", "q", "along", "seed"])["test_f1"].sort_index()
+    for loss, q, quote in (
+        ("CE", 0.0, "{} points of F1 more with cross entropy"),
+        ("GCE", 0.6, "and {} more with `GCE(q=0.6)`"),
+    ):
+        gained = 100 * (f1[loss, q, True] - f1[loss, q, False])
+        assert len(gained) == 3
+        assert quote.format(said(gained, 1)) in CHOOSING

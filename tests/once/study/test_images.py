@@ -1,0 +1,88 @@
+"""CIFAR-10N, where it can be had."""
+
+import os
+import subprocess
+import sys
+
+import engine
+import numpy as np
+import pytest
+
+COUNT = 2000
+WITHOUT = f"""
+import sys
+
+names = ("tensorflow", "tensorflow_datasets")
+sys.modules.update(dict.fromkeys(names))  # importing them raises
+import engine
+
+print(len(engine.read_cifar10n("train", {COUNT}).images))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    if not os.environ.get("TFDS_DATA_DIR"):
+        pytest.skip("TFDS_DATA_DIR is not set: CIFAR-10N would be downloaded")
+    return tmp_path_factory.mktemp("cache")
+
+
+def read(folder, *arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_ROBUST_CACHE", str(folder))
+        return engine.read_cifar10n(*arguments)
+
+
+@pytest.fixture(scope="module")
+def train(folder):
+    return read(folder, "train", COUNT)
+
+
+def test_each_image_has_its_true_label_and_five_that_people_gave(train):
+    assert train.images.shape == (COUNT, 32, 32, 3)
+    assert train.images.dtype == "uint8"
+    assert train.images.std() > 40
+    names = {"clean", "aggre", "random1", "random2", "random3", "worse"}
+    assert set(train.labels) == names
+    assert train.names[:4] == ("airplane", "automobile", "bird", "cat")
+    for labels in train.labels.values():
+        assert labels.dtype == "int32"
+        assert set(labels) == set(range(10))
+
+
+def test_the_labels_are_as_wrong_as_the_paper_says(train):
+    # Wei et al. (2022), table 1: 9.03, 17.23, 18.12, 17.64 and 40.21 % of 50,000.
+    rates = {"aggre": 9.03, "random1": 17.23, "random2": 18.12, "random3": 17.64}
+    clean = train.labels["clean"]
+    for name, percent in {**rates, "worse": 40.21}.items():
+        rate = percent / 100
+        off = abs(np.mean(train.labels[name] != clean) - rate)
+        assert off < 4 * np.sqrt(rate * (1 - rate) / COUNT)
+
+
+def test_the_worse_label_is_wrong_where_one_of_the_three_is(train):
+    clean = train.labels["clean"]
+    wrong = [train.labels[f"random{i}"] != clean for i in (1, 2, 3)]
+    np.testing.assert_array_equal(train.labels["worse"] != clean, np.any(wrong, axis=0))
+
+
+def test_test_images_have_their_true_labels_only(folder):
+    test = read(folder, "test", 50)
+    assert list(test.labels) == ["clean"]
+    assert test.images.shape == (50, 32, 32, 3)
+
+
+def test_what_was_read_is_kept(folder, train):
+    env = {**os.environ, "KERAS_ROBUST_CACHE": str(folder), "KERAS_BACKEND": "jax"}
+    command = [sys.executable, "-c", WITHOUT]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(COUNT)]
+    np.testing.assert_array_equal(read(folder, "train", COUNT).images, train.images)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="`split` must be one of 'train', 'test'"):
+        engine.read_cifar10n("dev")
+    with pytest.raises(ValueError, match="`count` must be"):
+        engine.read_cifar10n("train", 0)

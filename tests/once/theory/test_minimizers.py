@@ -1,0 +1,175 @@
+"""`minimizer` and `posterior`: the theory as methods, against a numerical one."""
+
+import numpy as np
+import pytest
+import reference
+from scipy import optimize
+
+from keras_robust import GCE, SGCE, GammaCE
+from keras_robust.noise import gamma_from_noise_rate, symmetric_matrix
+
+K = 5
+RNG = np.random.default_rng(3)
+# From nearly even to nearly sure, so that GammaCE rules classes out in some.
+POSTERIORS = np.concatenate(
+    [RNG.dirichlet(np.full(K, a), 4) for a in (20.0, 1.0, 0.3)]
+    + [[[0.6, 0.3, 0.1 - 3e-3, 2e-3, 1e-3], [0.2] * 5, [0.5, 0.5, 0, 0, 0]]]
+)
+
+
+def weight_of(loss, p):
+    """The weight of a label, that is p times the slope of its cost: by the formulas."""
+    if isinstance(loss, GammaCE):
+        return reference.gamma_weight(p, loss.gamma, loss.b).astype(float)
+    return p**loss.q
+
+
+def smoothed(loss, posterior):
+    s = getattr(loss, "smoothing", 0.0)
+    return (1 - s) * posterior + s * (1 - posterior) / (K - 1)
+
+
+def cost(loss, p):
+    if isinstance(loss, GammaCE) and loss.b == 0:
+        return reference.gamma_ce(p, loss.gamma).astype(float)
+    if isinstance(loss, GammaCE):
+        return np.array([reference.gated_integral(x, loss.gamma, loss.b) for x in p])
+    return reference.gce(p, loss.q).astype(float)
+
+
+def numerical_minimiser(loss, posterior):
+    target = smoothed(loss, posterior)
+    found = optimize.minimize(
+        lambda p: target @ cost(loss, p),
+        np.full(K, 1 / K),
+        jac=lambda p: -target * weight_of(loss, p) / p,
+        method="SLSQP",
+        bounds=[(1e-9, 1)] * K,
+        constraints={"type": "eq", "fun": lambda p: p.sum() - 1},
+        options={"ftol": 1e-16, "maxiter": 1000},
+    )
+    return found.x
+
+
+INVERTIBLE = [
+    GCE(q=0.0),
+    GCE(q=0.3),
+    GCE(q=0.7),
+    SGCE(q=0.0, smoothing=0.2),
+    SGCE(q=0.5, smoothing=0.1),
+    SGCE(q=0.3, smoothing=0.9),  # more than (K - 1)/K: the order of classes turns
+    GammaCE(gamma=0.0, b=0.5),
+    GammaCE(gamma=0.1, b=0.1),
+    GammaCE(gamma=0.4, b=0.5),
+    GammaCE(gamma=0.9, b=0.02),
+    GammaCE(gamma=0.3, b=1.0),
+]
+LOSSES = [*INVERTIBLE, GammaCE(gamma=1e-3), GammaCE(gamma=0.1), GammaCE(gamma=0.7)]
+
+
+def label(loss):
+    names = ("q", "smoothing", "gamma", "b")
+    return loss.name + "".join(f"-{vars(loss)[n]}" for n in names if n in vars(loss))
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=label)
+def test_the_minimiser_is_the_one_found_numerically(loss):
+    ours = loss.minimizer(POSTERIORS)
+    expected = [numerical_minimiser(loss, row) for row in POSTERIORS]
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+    np.testing.assert_allclose(ours.sum(-1), 1, rtol=1e-12)
+
+
+def test_a_gamma_ce_without_gate_rules_classes_out():
+    # v = (1 - γ + mγ) / S_m; with γ = 0.25 and the two likeliest, v = 1.25 / 0.9, so
+    # p = (v π - .25) / .75 = (.59259, .40741), and v * .05 = .069 < .25: out.
+    p = GammaCE(gamma=0.25).minimizer([0.5, 0.4, 0.05, 0.05])
+    np.testing.assert_allclose(p, [0.5925926, 0.4074074, 0, 0], atol=1e-7)
+    # The posterior of a class ruled out is not known: the largest is returned.
+    back = GammaCE(gamma=0.25).posterior(p)
+    np.testing.assert_allclose(back[0] / back[1], 0.5 / 0.4)
+    np.testing.assert_allclose(back[2:], 0.25 / 1.75)
+    again = GammaCE(gamma=0.25).minimizer(back)
+    np.testing.assert_allclose(again, p, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", INVERTIBLE, ids=label)
+def test_the_posterior_is_the_inverse_of_the_minimiser(loss):
+    believed = loss.minimizer(POSTERIORS)
+    np.testing.assert_allclose(loss.posterior(believed), POSTERIORS, atol=1e-9)
+    with np.errstate(divide="ignore"):
+        logits = np.log(believed) + RNG.normal(size=(len(believed), 1))
+    found = loss.posterior(logits, from_logits=True)
+    np.testing.assert_allclose(found, POSTERIORS, atol=1e-9)
+    assert loss.posterior(believed.reshape(5, 3, K)).shape == (5, 3, K)
+
+
+def test_a_gamma_ce_tells_the_posterior_of_classes_that_it_keeps():
+    even = POSTERIORS[:4]
+    loss = GammaCE(gamma=0.02)
+    assert loss.minimizer(even).min() > 0
+    np.testing.assert_allclose(loss.posterior(loss.minimizer(even)), even, atol=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.4, 0.7])
+def test_gamma_star_turns_the_noisy_posterior_into_the_clean_one(rate):
+    loss = GammaCE(gamma=gamma_from_noise_rate(rate, K))
+    noisy = POSTERIORS @ symmetric_matrix(K, rate)
+    np.testing.assert_allclose(loss.minimizer(noisy), POSTERIORS, atol=1e-12)
+    np.testing.assert_allclose(loss.posterior(POSTERIORS), noisy, atol=1e-12)
+
+
+def test_at_q_or_gamma_1_only_the_likeliest_class_is_left():
+    for loss in (GCE(q=1.0), GammaCE(gamma=1.0)):
+        assert loss.minimizer([0.2, 0.5, 0.3]).tolist() == [0, 1, 0]
+        # The limit from below: equally likely classes share.
+        assert loss.minimizer([0.4, 0.4, 0.2]).tolist() == [0.5, 0.5, 0]
+    near = GammaCE(gamma=1 - 1e-9).minimizer([0.4, 0.4, 0.2])
+    np.testing.assert_allclose(near, [0.5, 0.5, 0], atol=1e-6)
+    # With a gate, classes keep b / π_max of their posterior: b = .1 and .2 / .5 * .1.
+    gated = GammaCE(gamma=1.0, b=0.1)
+    np.testing.assert_allclose(gated.minimizer([0.2, 0.5, 0.3]), [0.04, 0.9, 0.06])
+    np.testing.assert_allclose(gated.posterior([0.04, 0.9, 0.06]), [0.2, 0.5, 0.3])
+    # If b > π_max the gate is never left, and below it the loss is cross entropy.
+    even = [0.2, 0.5, 0.3]
+    np.testing.assert_allclose(GammaCE(gamma=1.0, b=0.6).minimizer(even), even)
+
+
+def test_a_model_surer_than_smoothed_labels_allow_gets_a_distribution():
+    # s = .3, K = 3: smoothed labels lie in [.15, .7]. Undone from (.9, .06, .04):
+    # ((.9, .06, .04) - .15) / .55 = (1.3636, -.1636, -.2), whose nearest distribution
+    # is (1, 0, 0).
+    loss = SGCE(q=0.0, smoothing=0.3)
+    np.testing.assert_allclose(loss.posterior([0.9, 0.06, 0.04]), [1, 0, 0], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("loss", "match"),
+    [
+        (GCE(q=1.0), "GCE: `q` must be below 1"),
+        (SGCE(q=1.0), "SGCE: `q` must be below 1"),
+        (GammaCE(gamma=1.0), "GammaCE: `gamma` must be below 1, or `b` above 0"),
+        (SGCE(q=0.2, smoothing=0.5), "SGCE: `smoothing` must be other than 0.5"),
+    ],
+)
+def test_a_posterior_that_is_lost_is_an_error(loss, match):
+    with pytest.raises(ValueError, match=match):
+        loss.posterior([[0.3, 0.7]])
+
+
+@pytest.mark.parametrize(
+    "bad", [[0.5, 0.6], [1.5, -0.5], [np.nan, 1.0], [1.0], 0.5, [[0.2, 0.8], [1, 1]]]
+)
+def test_what_is_no_distribution_is_an_error(bad):
+    with pytest.raises(ValueError, match=r"GCE\.minimizer: `posterior` must be of"):
+        GCE().minimizer(bad)
+    with pytest.raises(ValueError, match=r"GCE\.posterior: `prob` must be of"):
+        GCE().posterior(bad)
+    for logits in ([np.nan, 0], [np.inf, 0], [-np.inf, -np.inf]):
+        with pytest.raises(ValueError, match="`prob` must be free of NaN"):
+            GCE().posterior(logits, from_logits=True)
+
+
+def test_a_ruled_out_class_stays_ruled_out():
+    assert GCE(q=0.5).posterior([0, -np.inf, 0], from_logits=True)[1] == 0
+    assert GCE(q=0.5).minimizer([0.5, 0.5, 0.0]).tolist() == [0.5, 0.5, 0.0]
