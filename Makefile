@@ -55,7 +55,11 @@ $(FULL)/installed: pyproject.toml constraints.txt
 	touch $@
 
 # One pool of single processes, the longest first, so that no core waits for another.
-# What fails does not keep the others from telling what they found.
+# What fails does not keep the others from telling what they found. One thread each: more
+# wait for one another.
+test: export OMP_NUM_THREADS := 1
+test: export TF_NUM_INTRAOP_THREADS := 1
+test: export TF_NUM_INTEROP_THREADS := 1
 test: $(FULL)/installed
 	@echo "$(WORKERS) jobs at a time; each prints what it found when it is done ..."
 	@$(MAKE) --no-print-directory --jobs=$(WORKERS) --keep-going --output-sync=target \
