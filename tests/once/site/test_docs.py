@@ -56,6 +56,21 @@ def test_every_page_and_notebook_has_its_place_in_the_navigation():
     assert sorted(placed) == sorted(there)
 
 
+def test_the_map_of_contributing_is_short_and_leads_to_files():
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("| open |\n|---|---|\n")[1]
+    rows = table.split("\n\n")[0].splitlines()
+    assert len(rows) < 19
+    for row in rows:
+        source = ""
+        for path in re.findall(r"`([\w/<>.]*[/.][\w/.]*)`", row):
+            pattern = re.sub(r"<\w+>", "*", path).rstrip("/")
+            found = [*(ROOT / "keras_robust").glob(pattern), *ROOT.glob(pattern)]
+            assert found, path
+            source += "".join(file.read_text() for file in found if file.is_file())
+        for name in re.findall(r"`([a-z]+_[a-z_]+)`", row):
+            assert re.search(rf"\bdef {name}\b", source), name
+
+
 def test_notebooks_have_no_links_that_the_site_would_break():
     # It moves each notebook into a folder of its own and leaves links as they are.
     notebooks = sorted((DOCS / "notebooks").glob("*/*.ipynb"))
