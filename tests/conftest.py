@@ -4,6 +4,8 @@ import os
 
 # Two devices on one CPU, for the tests of distributed training.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+# PyTorch's threads wait for one another where other tests have the other cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 

@@ -1,11 +1,17 @@
 """A tiny encoder and a tiny corpus: the study in seconds, without a network."""
 
+import contextlib
+import gc
 import json
 
 import keras
 import numpy as np
+import pytest
 from engine import RunConfig
+from engine._cache import kept, source_name
 from engine._corpus import ANNOTATORS, TAGS, Sentence
+from engine._encoded import encode
+from engine._encoder import load_tokenizer
 from engine._grid import run_key
 from engine._tables import runs_folder
 
@@ -94,6 +100,32 @@ def make_corpus(*, annotated=False):
         ]
         for split, size in SIZES.items()
     }
+
+
+def keep_corpus(preset, corpus, *, name="conll2003"):
+    """Puts a corpus into the cache, in place of the real one."""
+    tokenizer = load_tokenizer(preset)
+    encoded = {split: encode(corpus[split], tokenizer) for split in corpus}
+    kept(source_name(name, preset), lambda: encoded)
+
+
+@contextlib.contextmanager
+def tiny_study(folder):
+    """The folder of the tiny encoder, which the environment names, and both corpora.
+
+    They are there for this process and for those that it starts.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_BACKEND", keras.backend.backend())
+        patch.setenv("KERAS_ROBUST_CACHE", str(folder / "cache"))
+        preset = make_preset(folder / "tiny-bert")
+        patch.setenv("KERAS_ROBUST_PRESET", preset)
+        keep_corpus(preset, make_corpus())
+        keep_corpus(preset, make_corpus(annotated=True), name="noisebench")
+        # A run clears Keras's session: half a second to look through all the imports.
+        gc.freeze()
+        yield preset
+        gc.unfreeze()
 
 
 # Without a warm-up, which the first of several runs makes for the others.

@@ -9,6 +9,7 @@ from engine._run import RunResult, run
 from engine._tables import (
     read_results,
     reliability_bins,
+    results_folder,
     select_runs,
     write_tables,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "read_cifar10n",
     "read_results",
     "reliability_bins",
+    "results_folder",
     "run",
     "run_grid",
     "select_runs",

@@ -14,6 +14,7 @@ from engine._grids import GRID_NAMES, grid
 from engine._run import run
 from engine._tables import (
     read_results,
+    results_folder,
     runs_folder,
     select_runs,
     write_tables,
@@ -31,6 +32,7 @@ environment:
                           (default: distil_bert_base_en_uncased)
   TFDS_DATA_DIR           where TensorFlow Datasets keeps CoNLL-2003
   KERAS_ROBUST_NOISEBENCH tab-separated file with the annotators' tags
+  KERAS_ROBUST_RESULTS    folder of the results (default: that of the clone)
   KERAS_ROBUST_CACHE      word pieces, hidden states and warm-ups
                           (default: ~/.cache/keras_robust)
 """
@@ -154,8 +156,8 @@ def _add_settings(command: argparse.ArgumentParser, *, with_seeds: bool) -> None
     command.add_argument(
         "--results",
         type=Path,
-        default=Path("results"),
-        help="folder (default: results)",
+        default=results_folder(),
+        help="folder (default: %(default)s)",
     )
     if with_seeds:
         command.add_argument("--seeds", type=int, default=3, help="default: 3")

@@ -1,10 +1,12 @@
 """What is computed once and kept: word pieces and the output of layers that stay."""
 
-import functools
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import joblib
 import keras
 import numpy as np
 
@@ -21,8 +23,6 @@ from engine._encoder import (
 )
 from keras_robust import _files
 
-SPLITS = ("train", "dev", "test")
-
 
 def cache_folder() -> Path:
     """Returns the folder that `KERAS_ROBUST_CACHE` names, or one in the home folder."""
@@ -30,6 +30,20 @@ def cache_folder() -> Path:
     folder = Path(named) if named else Path.home() / ".cache" / "keras_robust"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def kept(name: str, make: Callable[[], Any]) -> Any:
+    """Returns what `make` makes, or what it made before under that name.
+
+    It is written whole, so that several processes may make the same thing at once, and
+    large arrays are read from disk as they are needed. Not by `joblib.Memory`: that
+    empties a folder whenever the text of a function changes, under others' hands too.
+    """
+    path = cache_folder() / f"{name}.joblib"
+    if not path.exists():
+        made = make()
+        _files.save_whole(path, lambda part: joblib.dump(made, part))
+    return joblib.load(path, mmap_mode="r")
 
 
 def corpus_name(config: RunConfig) -> str:
@@ -42,22 +56,12 @@ def encoded_corpus(corpus: str, preset: str) -> dict[str, Encoded]:
 
     Once it is there, neither TensorFlow Datasets nor TensorFlow is needed.
     """
-    paths = {split: encoded_path(corpus, preset, split) for split in SPLITS}
-    if not all(path.exists() for path in paths.values()):
-        tokenizer = load_tokenizer(preset)
-        for split, sentences in read_corpus(corpus).items():
-            encode(sentences, tokenizer).save(paths[split])
-    return {split: _load(path) for split, path in paths.items()}
 
+    def make() -> dict[str, Encoded]:
+        tokenizer, splits = load_tokenizer(preset), read_corpus(corpus)
+        return {name: encode(split, tokenizer) for name, split in splits.items()}
 
-def encoded_path(corpus: str, preset: str, split: str) -> Path:
-    """Returns the file that keeps a split as word pieces."""
-    return cache_folder() / f"{source_name(corpus, preset)}-{split}.npz"
-
-
-@functools.lru_cache(maxsize=6)
-def _load(path: Path) -> Encoded:
-    return Encoded.load(path)
+    return kept(source_name(corpus, preset), make)
 
 
 def hidden_states(
@@ -71,13 +75,9 @@ def hidden_states(
         return None
     name = (
         f"{source_name(corpus_name(config), preset)}-{split}"
-        f"-layer{encoder.first}-{config.dtype}-{keras.backend.backend()}.npy"
+        f"-layer{encoder.first}-{config.dtype}-{keras.backend.backend()}"
     )
-    path = cache_folder() / name
-    if not path.exists():
-        states = _through_lower(encoded, encoder)
-        _files.save_whole(path, lambda part: np.save(part, states))
-    return np.load(path, mmap_mode="r")
+    return kept(name, lambda: _through_lower(encoded, encoder))
 
 
 def _through_lower(encoded: Encoded, encoder: Encoder) -> np.ndarray:

@@ -1,7 +1,7 @@
 """CoNLL-2003 and NoiseBench: words and tags, split by split."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ TAGS = (
     "B-MISC",
     "I-MISC",
 )
+SPLITS = ("train", "dev", "test")
 
 
 class Sentence(NamedTuple):
@@ -31,8 +32,8 @@ class Sentence(NamedTuple):
     tags: dict[str, list[int]]
 
 
-def read_conll2003() -> dict[str, list[Sentence]]:
-    """Reads CoNLL-2003 through TensorFlow Datasets: "train", "dev", "test"."""
+def read_conll2003(splits: Iterable[str] = SPLITS) -> dict[str, list[Sentence]]:
+    """Reads splits of CoNLL-2003 through TensorFlow Datasets."""
     tfds = checks.optional_module("study", "tensorflow_datasets", extra="study")
     builder = tfds.builder("conll2003")
     builder.download_and_prepare()
@@ -41,13 +42,14 @@ def read_conll2003() -> dict[str, list[Sentence]]:
     return {
         split: [
             Sentence(
-                [word.decode() for word in row["tokens"]],
-                {"clean": [ids[tag] for tag in row["ner"]]},
+                [word.decode() for word in words],
+                {"clean": [ids[tag] for tag in tags]},
             )
-            for row in tfds.as_numpy(builder.as_dataset(split=split))
-            if len(row["tokens"])
+            for batch in builder.as_dataset(split=split).ragged_batch(1000)
+            for words, tags in zip(batch["tokens"].to_list(), batch["ner"].to_list())
+            if words
         ]
-        for split in ("train", "dev", "test")
+        for split in splits
     }
 
 
@@ -102,10 +104,9 @@ def read_corpus(name: str) -> dict[str, list[Sentence]]:
     if name == "conll2003":
         return read_conll2003()
     sentences, held_out = read_noisebench(), 885
-    test = read_conll2003()["test"]
     order = np.random.default_rng(0).permutation(len(sentences))
     return {
         "train": [sentences[i] for i in order[:-held_out]],
         "dev": [sentences[i] for i in order[-held_out:]],
-        "test": test,
+        **read_conll2003(["test"]),
     }

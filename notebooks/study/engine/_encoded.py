@@ -3,13 +3,11 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine._corpus import Sentence
-from keras_robust import _files
 
 IGNORED = -100
 
@@ -50,19 +48,6 @@ class Encoded:
         where = self.pieces(sentences)
         labels = {name: label[where] for name, label in self.labels.items()}
         return Encoded(self.token_ids[where], self.lengths[sentences], labels)
-
-    def save(self, path: Path) -> None:
-        """Writes an .npz file whole."""
-        arrays = {"token_ids": self.token_ids, "lengths": self.lengths, **self.labels}
-        _files.save_whole(path, lambda part: np.savez(part, **arrays))
-
-    @classmethod
-    def load(cls, path: Path) -> "Encoded":
-        """Reads what `save` wrote."""
-        with np.load(path) as arrays:
-            rest = set(arrays.files) - {"token_ids", "lengths"}
-            labels = {name: arrays[name] for name in sorted(rest)}
-            return cls(arrays["token_ids"], arrays["lengths"], labels)
 
 
 def encode(sentences: Sequence[Sentence], tokenizer: Any) -> Encoded:

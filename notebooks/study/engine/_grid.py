@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import joblib
 import keras
+import tqdm
 
 from engine._cache import prepare
 from engine._config import RunConfig
@@ -60,8 +62,8 @@ def run_grid(
         import engine
 
         configs = engine.grid("f1", seeds=1, train_sentences=1000)
-        made = engine.run_grid(configs, "results", jobs=4)
-        engine.write_tables("results")
+        made = engine.run_grid(configs, "my_results", jobs=4)
+        engine.write_tables("my_results")
         ```
     """
     results, preset = Path(results), preset or preset_name()
@@ -95,8 +97,6 @@ def _run_all(
     parallel: Any,
     progress: bool,
 ) -> None:
-    joblib = checks.optional_module("run_grid", "joblib", extra="study")
-    tqdm = checks.optional_module("run_grid", "tqdm", extra="study")
     keras_backend = keras.backend.backend()
     tasks = (joblib.delayed(make)(c, preset, keras_backend) for c in missing)
     finished = parallel(tasks)
@@ -148,12 +148,17 @@ def _run_apart(config: RunConfig, preset: str, keras_backend: str) -> RunResult:
     # In a process of its own: a Dask worker's other threads draw from Python's
     # generator too, from which Keras draws its seeds: rows would differ by chance.
     code = "from engine import _grid; _grid._answer()"
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.getenv("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=json.dumps([config.to_dict(), preset, keras_backend]),
         capture_output=True,
         text=True,
-        env={**os.environ, "KERAS_BACKEND": keras_backend},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": keras_backend,
+            "PYTHONPATH": os.pathsep.join(paths),
+        },
         check=False,
     )
     if done.returncode:
@@ -169,7 +174,6 @@ def _answer() -> None:
 
 @contextmanager
 def _workers(backend: str, scheduler: str | None, jobs: int) -> Iterator[Any]:
-    joblib = checks.optional_module("run_grid", "joblib", extra="study")
     options = {"return_as": "generator_unordered", "pre_dispatch": "2*n_jobs"}
     if backend == "loky":
         threads = max(1, (os.cpu_count() or 1) // jobs)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine._cache import cache_folder
-from keras_robust import _files
+from engine._cache import kept
 from keras_robust._inputs import checks
 
 # TensorFlow Datasets' names of the labels, and ours, which are the paper's.
@@ -73,17 +72,11 @@ def read_cifar10n(split: str = "train", count: int | None = None) -> LabelledIma
     checks.choice(owner, "split", split, ("train", "test"), fix="")
     if count is not None:
         count = checks.integer(owner, "count", count, minimum=1, fix="Pass 1000, say.")
-    path = cache_folder() / f"cifar10n-{split}-{count or 'all'}.npz"
-    if not path.exists():
-        arrays = _from_datasets(split, count)
-        _files.save_whole(path, lambda part: np.savez(part, **arrays))
-    with np.load(path) as arrays:
-        names = tuple(arrays["names"].tolist())
-        labels = {n: arrays[n] for n in _NAMES.values() if n in arrays.files}
-        return LabelledImages(arrays["images"], labels, names)
+    name = f"cifar10n-{split}-{count or 'all'}"
+    return kept(name, lambda: _from_datasets(split, count))
 
 
-def _from_datasets(split: str, count: int | None) -> dict[str, np.ndarray]:
+def _from_datasets(split: str, count: int | None) -> LabelledImages:
     tfds = checks.optional_module("read_cifar10n", "tensorflow_datasets", extra="study")
     builder = tfds.builder("cifar10_n")
     builder.download_and_prepare()
@@ -92,9 +85,5 @@ def _from_datasets(split: str, count: int | None) -> dict[str, np.ndarray]:
     rows = list(tfds.as_numpy(rows))
     given = _NAMES if split == "train" else ["label"]
     labels = {_NAMES[n]: np.array([row[n] for row in rows], "int32") for n in given}
-    names = np.array(builder.info.features["label"].names)
-    return {
-        "images": np.stack([row["image"] for row in rows]),
-        "names": names,
-        **labels,
-    }
+    images = np.stack([row["image"] for row in rows])
+    return LabelledImages(images, labels, tuple(builder.info.features["label"].names))

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
 from engine._corpus import TAGS
 from engine._data import Split
@@ -65,16 +66,10 @@ def calibration_scores(labels: np.ndarray, prob: np.ndarray) -> dict[str, float]
     }
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Returns softmax of logits, in float64."""
-    logits = logits.astype("float64")
-    return np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
-
-
 def split_scores(split: Split, logits: np.ndarray) -> dict[str, float]:
     """Returns all measures of a split's predictions, on its true labels."""
     labels, predicted = split.clean[split.words], logits.argmax(-1)
-    prob = probabilities(logits)
+    prob = softmax(logits.astype("float64"), axis=-1)
     confidence = prob.max(-1)
     return {
         **entity_scores(split, predicted),

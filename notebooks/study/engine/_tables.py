@@ -2,11 +2,13 @@
 
 import dataclasses
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from engine._config import RunConfig
 from engine._measures import NUM_BINS
@@ -23,6 +25,25 @@ TABLES = {
     "epochs": "epochs",
     "recalibration": "recalibration",
 }
+
+
+def results_folder() -> Path:
+    """Returns the folder of the committed results, wherever this is called from.
+
+    Returns:
+        The folder that the environment variable `KERAS_ROBUST_RESULTS` names, or else
+        `results` in the clone that holds this engine.
+
+    Raises:
+        Nothing: whether there are rows, `read_results` says.
+
+    Examples:
+        >>> import engine
+        >>> (engine.results_folder() / "study_runs.csv").exists()
+        True
+    """
+    named = os.environ.get("KERAS_ROBUST_RESULTS")
+    return Path(named) if named else Path(__file__).parents[3] / "results"
 
 
 def runs_folder(results: Path) -> Path:
@@ -44,7 +65,7 @@ def known_keys(results: Path) -> set[str]:
     return written
 
 
-def read_results(results: Any) -> dict[str, Any]:
+def read_results(results: Any) -> dict[str, pd.DataFrame]:
     """Reads the results of the study.
 
     Args:
@@ -57,11 +78,10 @@ def read_results(results: Any) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there are no results.
-        ImportError: If pandas is not installed.
 
     Examples:
         ```python
-        tables = engine.read_results("results")
+        tables = engine.read_results(engine.results_folder())
         runs, bins = tables["runs"], tables["reliability"]
         print(bins.merge(runs[["key", "loss", "noise_rate"]], on="key"))
         ```
@@ -71,7 +91,8 @@ def read_results(results: Any) -> dict[str, Any]:
     tables = {name: _table(results, name, fresh) for name in TABLES}
     if tables["runs"].empty:
         raise FileNotFoundError(
-            f"{results}: there are no results here. Make some with `python -m engine`."
+            f"{results}: there are no results here. Make some with `python -m engine`, "
+            "or name their folder in KERAS_ROBUST_RESULTS."
         )
     return tables
 
@@ -89,12 +110,11 @@ def write_tables(results: Any) -> None:
 
     Raises:
         FileNotFoundError: If there are no results.
-        ImportError: If pandas is not installed.
 
     Examples:
         ```python
-        engine.run_grid(engine.grid("gamma"), "results")
-        engine.write_tables("results")
+        engine.run_grid(engine.grid("gamma"), "my_results")
+        engine.write_tables("my_results")
         ```
     """
     results = Path(results)
@@ -109,7 +129,7 @@ def write_tables(results: Any) -> None:
     )
 
 
-def _exact(runs: Any) -> Any:
+def _exact(runs: pd.DataFrame) -> pd.DataFrame:
     # What was asked for, to the last digit: a rounded γ would be another run's.
     def text(value: Any) -> Any:
         exact = isinstance(value, float) and np.isfinite(value)
@@ -119,7 +139,7 @@ def _exact(runs: Any) -> Any:
     return runs.assign(**{name: runs[name].map(text) for name in asked if name in runs})
 
 
-def select_runs(runs: Any, configs: Iterable[RunConfig]) -> Any:
+def select_runs(runs: pd.DataFrame, configs: Iterable[RunConfig]) -> pd.DataFrame:
     """Returns the rows of some configurations, whatever encoder and backend.
 
     Args:
@@ -134,7 +154,7 @@ def select_runs(runs: Any, configs: Iterable[RunConfig]) -> Any:
 
     Examples:
         ```python
-        runs = engine.read_results("results")["runs"]
+        runs = engine.read_results(engine.results_folder())["runs"]
         cells = engine.select_runs(runs, engine.grid("gamma"))
         ```
     """
@@ -143,7 +163,7 @@ def select_runs(runs: Any, configs: Iterable[RunConfig]) -> Any:
     return runs[[RunConfig.from_row(row) in wanted for row in rows]]
 
 
-def reliability_bins(table: Any) -> ReliabilityBins:
+def reliability_bins(table: pd.DataFrame) -> ReliabilityBins:
     """Returns the bins of a run, or of several runs put together.
 
     Args:
@@ -158,7 +178,7 @@ def reliability_bins(table: Any) -> ReliabilityBins:
 
     Examples:
         ```python
-        table = engine.read_results("results")["reliability"]
+        table = engine.read_results(engine.results_folder())["reliability"]
         chosen = table[(table["key"] == key) & (table["split"] == "test")]
         ReliabilityDisplay(engine.reliability_bins(chosen)).plot()
         ```
@@ -182,8 +202,7 @@ def reliability_bins(table: Any) -> ReliabilityBins:
         return ReliabilityBins(edges, sums[0], sums[1] / sums[0], sums[2] / sums[0])
 
 
-def _table(results: Path, name: str, fresh: list[RunResult]) -> Any:
-    pandas = checks.optional_module("read_results", "pandas", extra="study")
+def _table(results: Path, name: str, fresh: list[RunResult]) -> pd.DataFrame:
     path = table_path(results, name)
     parts = [_read(path)] if path.exists() else []
     # What is in a file of its own counts: a row of it in the table is the same.
@@ -192,12 +211,12 @@ def _table(results: Path, name: str, fresh: list[RunResult]) -> Any:
     rows = [row for result in fresh for row in _rows(result, name)]
     if rows:
         # As from a table, so that types do not depend on where a row is from.
-        text = pandas.DataFrame(rows).to_csv(index=False)
+        text = pd.DataFrame(rows).to_csv(index=False)
         parts.append(_read(io.StringIO(text)))
     parts = [part for part in parts if len(part)]
     if not parts:
-        return pandas.DataFrame()
-    return pandas.concat(parts, ignore_index=True).sort_values("key", kind="stable")
+        return pd.DataFrame()
+    return pd.concat(parts, ignore_index=True).sort_values("key", kind="stable")
 
 
 def _own_files(results: Path) -> list[RunResult]:
@@ -212,6 +231,5 @@ def _rows(result: RunResult, name: str) -> Iterable[dict[str, Any]]:
     return [{**key, **row} for row in getattr(result, TABLES[name])]
 
 
-def _read(source: Any) -> Any:
-    pandas = checks.optional_module("read_results", "pandas", extra="study")
-    return pandas.read_csv(source, dtype={"key": str})
+def _read(source: Any) -> pd.DataFrame:
+    return pd.read_csv(source, dtype={"key": str})

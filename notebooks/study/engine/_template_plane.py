@@ -36,7 +36,7 @@ class TemplatePlane:
         >>> import numpy as np
         >>> from engine import TemplatePlane
         >>> plane = TemplatePlane(np.eye(3), classes=(0, 1, 2))
-        >>> plane.templates.round(3).tolist()
+        >>> (plane.templates.round(3) + 0.0).tolist()
         [[-0.707, -0.408], [0.707, -0.408], [0.0, 0.816]]
         >>> np.allclose(plane.project(np.eye(3)), plane.templates)
         True
@@ -120,20 +120,17 @@ def _three(owner: str, classes: Sequence[int], num_classes: int) -> tuple[int, .
 
 
 def _basis(owner: str, corners: np.ndarray) -> np.ndarray:
-    a, b, c = corners
-    along = b - a
-    length = np.linalg.norm(along)
-    aside = c - a
-    if length > 0:
-        along = along / length
-        aside = aside - (aside @ along) * along
-    width = np.linalg.norm(aside)
-    if not width > 1e-9 * max(length, np.linalg.norm(c - a)) or length == 0:
+    sides = corners[1:] - corners[0]
+    across, triangle = np.linalg.qr(sides.T)
+    lengths = np.diag(triangle)
+    least = 1e-9 * np.linalg.norm(sides, axis=1).max()
+    if len(lengths) < 2 or not np.abs(lengths).min() > least:
         raise checks.invalid(
             owner,
             "kernel",
             "one whose three templates do not lie on one line",
-            f"columns {a!r}, {b!r}, {c!r}",
+            "columns {!r}, {!r}, {!r}".format(*corners),
             "Has the layer been trained?",
         )
-    return np.stack([along, aside / width])
+    # `qr` may turn a direction round; a template has a positive part along its own.
+    return (across * np.sign(lengths)).T

@@ -7,13 +7,13 @@ import keras
 import numpy as np
 
 from engine._batches import OrderOfEpoch
-from engine._cache import cache_folder
+from engine._cache import kept
 from engine._config import RunConfig
 from engine._corpus import TAGS
 from engine._data import Split
 from engine._encoded import IGNORED
 from engine._measures import logits_of
-from keras_robust import _files, noise
+from keras_robust import noise
 from keras_robust.callbacks import LinearAnneal, LossSchedule
 from keras_robust.losses import GCE, SGCE, GammaCE
 
@@ -98,13 +98,21 @@ class Training:
         A traced run keeps none: its warm-up is measured too.
         """
         warmup = self.config.warmup_epochs
-        keep = keep if warmup and not self.config.trace else None
         curve = LossCurve()
-        if keep is None or not self._restore(keep, curve):
+
+        def warm_up() -> dict[str, list]:
             callbacks = [curve, *self._tracing(after_epoch)]
             self._fit(loss_of(self.config.warmup(), 0.0), 0, warmup, callbacks)
-            if keep is not None:
-                self._save(keep, curve)
+            state = [keras.ops.convert_to_numpy(v.value) for v in self._state()]
+            return {"curve": curve.rows, "state": state}
+
+        if keep is None or not warmup or self.config.trace:
+            warm_up()
+        else:
+            warm = kept(f"warmup-{keep}", warm_up)
+            curve.rows = warm["curve"]
+            for variable, value in zip(self._state(), warm["state"]):
+                variable.assign(np.array(value))  # what is read is read-only
         if warmup < self.config.epochs:
             # Dropout on PyTorch draws from a generator that no warm-up keeps: it begins
             # anew, whether the warm-up was trained here or not.
@@ -166,27 +174,6 @@ class Training:
         model = self.model
         layers = [*model.trainable_variables, *model.non_trainable_variables]
         return [*layers, *self.optimizer.variables]
-
-    def _save(self, name: str, curve: LossCurve) -> None:
-        path = cache_folder() / f"warmup-{name}.npz"
-        state = {f"s{i}": np.asarray(_numpy(v)) for i, v in enumerate(self._state())}
-        rows = [[row["epoch"], row["loss"]] for row in curve.rows]
-        arrays = {"curve": np.array(rows), **state}
-        _files.save_whole(path, lambda part: np.savez(part, **arrays))
-
-    def _restore(self, name: str, curve: LossCurve) -> bool:
-        path = cache_folder() / f"warmup-{name}.npz"
-        if not path.exists():
-            return False
-        with np.load(path) as arrays:
-            for i, variable in enumerate(self._state()):
-                variable.assign(arrays[f"s{i}"])
-            curve.rows = [{"epoch": e, "loss": v} for e, v in arrays["curve"].tolist()]
-        return True
-
-
-def _numpy(variable: Any) -> np.ndarray:
-    return keras.ops.convert_to_numpy(variable.value)
 
 
 class _Tracing(keras.callbacks.Callback):

@@ -1,35 +1,18 @@
-"""A tiny encoder and corpus in the cache, for this process and those it starts."""
+"""A tiny encoder and corpus in the cache, and the real corpus where it can be had."""
 
 import os
 import socket
 from pathlib import Path
 
-import keras
 import pytest
-from engine._cache import encoded_corpus, encoded_path
 from engine._corpus import read_conll2003
-from engine._encoded import encode
-from engine._encoder import load_tokenizer
-from tiny import make_corpus, make_preset
+from tiny import tiny_study
 
 
 @pytest.fixture(scope="session")
 def preset(tmp_path_factory):
-    """The folder of the tiny encoder, which the environment names as well."""
-    folder = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KERAS_BACKEND", keras.backend.backend())
-        patch.setenv("KERAS_ROBUST_CACHE", str(folder / "cache"))
-        (folder / "cache").mkdir()
-        made = make_preset(folder / "tiny-bert")
-        patch.setenv("KERAS_ROBUST_PRESET", made)
-        tokenizer = load_tokenizer(made)
-        for name in ("conll2003", "noisebench"):
-            corpus = make_corpus(annotated=name == "noisebench")
-            for split, sentences in corpus.items():
-                path = encoded_path(name, made, split)
-                encode(sentences, tokenizer).save(path)
-            assert set(encoded_corpus(name, made)) == set(corpus)
+    """The folder of the tiny encoder."""
+    with tiny_study(tmp_path_factory.mktemp("study")) as made:
         yield made
 
 

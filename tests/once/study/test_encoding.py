@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from engine._batches import Batches, OrderOfEpoch, padded_length
-from engine._corpus import ANNOTATORS, Sentence
+from engine._corpus import Sentence
 from engine._encoded import Encoded, encode
 from engine._encoder import Encoder, load_backbone, load_tokenizer
 from tiny import PIECES
@@ -95,19 +95,6 @@ def test_sentences_are_taken_in_the_order_asked_for():
     np.testing.assert_array_equal(taken.lengths, LENGTHS[chosen])
     np.testing.assert_array_equal(taken.labels["clean"], MANY.labels["clean"][expected])
     np.testing.assert_array_equal(taken.offsets, [0, *np.cumsum(taken.lengths)[:-1]])
-
-
-def test_what_is_saved_is_read_back(tmp_path):
-    labels = {name: MANY.labels["clean"] + k for k, name in enumerate(ANNOTATORS)}
-    encoded = Encoded(MANY.token_ids, MANY.lengths, labels)
-    encoded.save(tmp_path / "words.npz")
-    again = Encoded.load(tmp_path / "words.npz")
-    np.testing.assert_array_equal(again.token_ids, encoded.token_ids)
-    np.testing.assert_array_equal(again.lengths, encoded.lengths)
-    assert set(again.labels) == set(ANNOTATORS)
-    for name in ANNOTATORS:
-        np.testing.assert_array_equal(again.labels[name], labels[name])
-    assert [path.name for path in tmp_path.iterdir()] == ["words.npz"]
 
 
 def batches(batch_size=8, **options):

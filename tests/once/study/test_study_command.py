@@ -1,8 +1,5 @@
 """The command `python -m engine`."""
 
-import subprocess
-import sys
-
 import engine
 import numpy as np
 import pandas as pd
@@ -144,11 +141,10 @@ def test_what_is_no_command_is_told(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
-def test_the_module_is_a_command(preset):
-    command = [sys.executable, "-m", "engine"]
-    done = subprocess.run(
-        [*command, "--help"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0
+def test_help_names_commands_and_the_environment(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    said = capsys.readouterr().out
     for word in ("grid", "run", "table", "KERAS_ROBUST_PRESET", "examples:"):
-        assert word in done.stdout
+        assert word in said

@@ -1,16 +1,12 @@
-"""The real data and a real encoder, where they can be had."""
+"""The real data, where they can be had."""
 
 import itertools
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from engine import RunConfig
-from engine._cache import source_name
 from engine._corpus import ANNOTATORS, TAGS, read_corpus, read_noisebench
 
 TAGGED = """token\tclean\t{}
@@ -130,55 +126,6 @@ def test_noisebench_shares_stock_lines_only_with_the_test_set(conll2003, noisebe
     assert entities < 0.02 * every
 
 
-BLOCKED = """
-import sys
-
-names = ("tensorflow", "tensorflow_datasets", "tensorflow_text")
-sys.modules.update(dict.fromkeys(names))  # importing them raises
-import engine
-from tiny import quick
-
-row = engine.run(quick(epochs=1, noise_rate=0.2)).row
-print(row["backend"], row["test_accuracy"])
-assert not any(map(sys.modules.get, names))
-"""
-
-
-def test_with_a_cache_a_run_needs_no_tensorflow(preset):
-    backend = keras.backend.backend().replace("tensorflow", "jax")
-    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKED],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": backend},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    made_on, accuracy = done.stdout.split()
-    assert made_on == backend
-    assert 0 < float(accuracy) <= 1
-
-
 def test_a_default_run_is_on_conll_2003():
     assert not RunConfig().annotated
     assert RunConfig(noise="crowd").annotated
-
-
-def test_the_cache_knows_an_encoder_and_a_table_by_what_they_are(tmp_path, monkeypatch):
-    folders = [tmp_path / name / "bert" for name in "ab"]
-    for content, folder in zip(("one", "other"), folders):
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(content)
-    names = {source_name("conll2003", str(folder)) for folder in folders}
-    assert len(names) == 2
-    assert source_name("conll2003", "bert_tiny_en_uncased") == (
-        "bert_tiny_en_uncased-conll2003"
-    )
-    table = tmp_path / "table.tsv"
-    monkeypatch.setenv("KERAS_ROBUST_NOISEBENCH", str(table))
-    names = set()
-    for content in ("one", "other"):
-        table.write_text(content)
-        names.add(source_name("noisebench", "bert_tiny_en_uncased"))
-    assert len(names) == 2

@@ -12,7 +12,6 @@ from engine._measures import (
     entity_scores,
     logits_of,
     memorisation,
-    probabilities,
     recalibration_rows,
     split_scores,
 )
@@ -84,12 +83,6 @@ def test_memorised_are_the_wrong_labels_that_are_predicted():
 def test_without_wrong_labels_nothing_is_memorised():
     scores = memorisation(split_of("O O"), np.zeros((2, 9), "float32"))
     assert np.isnan(list(scores.values())).all()
-
-
-def test_probabilities_are_the_softmax_in_wide_floats():
-    logits = np.array([[0.0, 1.0, 1e4], [-1e4, 0.0, 0.0]], "float32")
-    expected = [[0.0, 0.0, 1.0], [0.0, 0.5, 0.5]]
-    np.testing.assert_allclose(probabilities(logits), expected, atol=1e-300)
 
 
 def test_calibration_of_a_split_by_definition():

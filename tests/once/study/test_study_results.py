@@ -1,6 +1,7 @@
 """Grids by name, and the results of many runs as tables."""
 
 import json
+from pathlib import Path
 
 import engine
 import numpy as np
@@ -185,9 +186,18 @@ def test_bins_of_several_runs_are_put_together():
         engine.reliability_bins(pd.DataFrame(rows[:0], columns=list(rows[0])))
 
 
+def test_the_results_are_those_of_the_clone_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("KERAS_ROBUST_RESULTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert engine.results_folder() == Path(__file__).resolve().parents[3] / "results"
+    assert len(engine.read_results(engine.results_folder())["runs"]) > 300
+    monkeypatch.setenv("KERAS_ROBUST_RESULTS", "elsewhere")
+    assert engine.results_folder() == Path("elsewhere")
+
+
 def test_without_results_there_are_no_tables(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there are no results here"):
-        engine.read_results(tmp_path)
+    with pytest.raises(FileNotFoundError, match="in KERAS_ROBUST_RESULTS"):
+        engine.read_results(tmp_path / "missing")
     with pytest.raises(FileNotFoundError, match="there are no results here"):
         engine.write_tables(tmp_path)
 

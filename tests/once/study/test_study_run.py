@@ -7,12 +7,10 @@ import engine
 import keras
 import numpy as np
 import pytest
-from engine._cache import cache_folder, encoded_corpus, encoded_path
-from engine._corpus import TAGS
+from engine._corpus import TAGS, Sentence
 from engine._data import splits_of
-from engine._encoded import encode
-from engine._encoder import Encoder, load_backbone, load_tokenizer
-from tiny import SIZES, make_corpus, quick
+from engine._encoder import Encoder, load_backbone
+from tiny import SIZES, keep_corpus, make_corpus, quick
 
 from keras_robust import noise
 
@@ -34,11 +32,12 @@ def linear(preset):
     return engine.run(LINEAR)
 
 
-def use_other_cache(preset, folder, monkeypatch):
-    monkeypatch.setenv("KERAS_ROBUST_CACHE", str(folder))
-    tokenizer = load_tokenizer(preset)
-    for split, sentences in make_corpus().items():
-        encode(sentences, tokenizer).save(encoded_path("conll2003", preset, split))
+@pytest.fixture
+def other_cache(preset, tmp_path, monkeypatch):
+    """Another folder, in which there is nothing but the corpus."""
+    monkeypatch.setenv("KERAS_ROBUST_CACHE", str(tmp_path))
+    keep_corpus(preset, make_corpus())
+    return tmp_path
 
 
 def assert_same(result, other):
@@ -50,21 +49,17 @@ def assert_same(result, other):
         np.testing.assert_equal(getattr(other, name), getattr(result, name))
 
 
-def test_the_same_configuration_gives_the_same_row(
-    result, preset, tmp_path, monkeypatch
-):
-    use_other_cache(preset, tmp_path, monkeypatch)
+def test_the_same_configuration_gives_the_same_row(result, other_cache):
     assert_same(result, engine.run(ESTIMATED))
 
 
-def test_a_run_from_a_kept_warmup_is_the_run_without(preset, tmp_path, monkeypatch):
-    use_other_cache(preset, tmp_path, monkeypatch)
+def test_a_run_from_a_kept_warmup_is_the_run_without(other_cache):
     config = quick(loss="GCE", q=0.6, noise_rate=0.3)
     alone = engine.run(config)
-    assert not any(cache_folder().glob("warmup-*.npz"))
+    assert not any(other_cache.glob("warmup-*"))
     for _ in range(2):
         assert_same(alone, engine.run(config, share_warmup=True))
-        assert any(cache_folder().glob("warmup-*.npz"))
+        assert len(list(other_cache.glob("warmup-*"))) == 1
 
 
 def test_a_row_is_flat_and_holds_the_configuration(result):
@@ -286,15 +281,9 @@ def test_the_noise_of_a_run_does_not_depend_on_its_loss(preset):
 
 
 def test_a_sentence_longer_than_the_encoder_takes_raises(preset, tmp_path, monkeypatch):
-    use_other_cache(preset, tmp_path, monkeypatch)
-    test = encoded_corpus("conll2003", preset)["test"]
-    twice = np.zeros(5, "int64") + np.argmax(test.lengths)
-    long = test.take(twice)
-    object.__setattr__(long, "lengths", np.array([long.lengths.sum()]))
-    long.save(encoded_path("conll2003", preset, "dev"))
-    from engine import _cache
-
-    _cache._load.cache_clear()
+    monkeypatch.setenv("KERAS_ROBUST_CACHE", str(tmp_path))
+    long = Sentence(["saw"] * 31, {"clean": [0] * 31})
+    keep_corpus(preset, {**make_corpus(), "dev": [long]})
     with pytest.raises(ValueError, match="word pieces, the encoder takes 32"):
         engine.run(ESTIMATED)
 

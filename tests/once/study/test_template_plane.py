@@ -71,6 +71,7 @@ def test_it_takes_what_a_layer_has():
         (np.eye(3), (0, 1, 3), None, "three different class ids"),
         (np.eye(3), (0, 1, 2), [1.0], r"`bias` must be of shape \(3,\)"),
         (np.ones((4, 3)), (0, 1, 2), None, "on one line"),
+        (np.array([[0.0, 1.0, 3.0]]), (0, 1, 2), None, "on one line"),
         (np.outer(np.ones(4), [1, 2, 4]), (0, 1, 2), None, "on one line"),
         (np.eye(3)[:, [0, 0, 2]], (0, 1, 2), None, "on one line"),
     ],
