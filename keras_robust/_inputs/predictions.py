@@ -85,7 +85,12 @@ def read_predictions(
     keep = ~ignored & (weight > 0)
     row = np.flatnonzero(keep)
     scores = _checked_scores(owner, argument, scores[keep], from_logits, row)
-    prob = _softmax(scores) if from_logits else np.clip(scores, 0.0, 1.0)
+    if from_logits:
+        from scipy import special  # not at the top: that takes a quarter of a second
+
+        prob = special.softmax(scores, axis=-1)
+    else:
+        prob = np.clip(scores, 0.0, 1.0)
     label = _labels(owner, y_true[keep], prob.shape[-1], single, row)
     logits = scores if from_logits else None
     return Predictions(prob, label, weight[keep], dtype, logits, row)
@@ -121,14 +126,25 @@ def _floating(dtype: np.dtype) -> np.dtype:
 def _shape_error(
     owner: str, y_true: np.ndarray, scores: np.ndarray, argument: str
 ) -> ValueError:
+    received = f"y_true.shape={y_true.shape}, {argument}.shape={scores.shape}"
+    if _swapped(y_true, scores):
+        fix = f"Swap them: the order is (y_true, {argument}), as in scikit-learn."
+        return checks.invalid(owner, "y_true", "the labels", received, fix)
     return checks.invalid(
         owner,
         "y_true",
         f"of shape {scores.shape[:-1]} (class ids) or {scores.shape} (soft targets)",
-        f"y_true.shape={y_true.shape}, {argument}.shape={scores.shape}",
+        received,
         f"The last axis of `{argument}` holds the classes; a single sigmoid output "
         "needs a last axis of 1.",
     )
+
+
+def _swapped(y_true: np.ndarray, scores: np.ndarray) -> bool:
+    # The predictions hold whole numbers, one for each row of the labels.
+    positions = y_true.shape[:-1]
+    fits = y_true.ndim > 0 and scores.shape in (positions, (*positions, 1))
+    return fits and bool((scores == np.floor(scores)).all())
 
 
 def spread_weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
@@ -190,11 +206,6 @@ def _checked_scores(
         )
         scores = np.concatenate([other.astype("float64"), scores], axis=-1)
     return scores
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return odds / odds.sum(axis=-1, keepdims=True)
 
 
 def _labels(

@@ -123,6 +123,11 @@ class GammaCE(RobustLoss):
         self.b = checks.fraction("GammaCE", "b", b, fix=fix)
         self.stop_gradient = checks.flag("GammaCE", "stop_gradient", stop_gradient)
 
+    def posterior_temperature(self) -> float | None:
+        """Returns 1 where this is cross entropy, for gamma = 0 or b = 1, else None."""
+        self.check_invertible()
+        return 1.0 if self.gamma == 0.0 or self.b == 1.0 else None
+
     def check_invertible(self) -> None:
         """Raises a `ValueError` for gamma = 1 without a gate: p is one-hot."""
         if self.gamma == 1.0 and self.b == 0.0:

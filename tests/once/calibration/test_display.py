@@ -52,7 +52,7 @@ def test_the_figure_tells_ece_mce_and_n():
     assert f"ECE {bins.ece():.3f}" in text
     assert f"MCE {bins.mce():.3f}" in text
     assert "n 200" in text
-    assert f"(if calibrated {bins.null_ece().mean:.3f})" in text
+    assert f"(if calibrated {bins.null_ece().null_mean:.3f})" in text
     assert display.ax_.get_title() == "mine"
     assert display.ax_.get_ylabel() == "accuracy"
     assert display.count_ax_.get_xlabel() == "confidence"
@@ -189,7 +189,7 @@ def test_a_dataset_without_labels_raises(data):
 def test_a_comparison_draws_the_bins_of_each_model():
     sharp = PROB**3 / (PROB**3).sum(-1, keepdims=True)
     display = ReliabilityComparison.from_predictions(
-        LABELS, {"before": PROB, "after": sharp}, num_bins=10, title="both"
+        LABELS, {"before": PROB, "after": sharp}, num_bins=10, name="both"
     )
     for name, prob in {"before": PROB, "after": sharp}.items():
         bins = bin_predictions(LABELS, prob, num_bins=10)
@@ -203,8 +203,10 @@ def test_a_comparison_draws_the_bins_of_each_model():
         drawn = display.counts_[name].get_data()
         np.testing.assert_array_equal(np.nan_to_num(drawn.values), bins.count)
         texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-        null = bins.null_ece()
-        words = f"{name}: ECE {null.value:.3f} (if calibrated {null.mean:.3f})"
+        measured = bins.null_ece()
+        words = (
+            f"{name}: ECE {measured.value:.3f} (if calibrated {measured.null_mean:.3f})"
+        )
         assert words in texts
     colours = {c.lines[0].get_color() for c in display.curves_.values()}
     markers = {c.lines[0].get_marker() for c in display.curves_.values()}
