@@ -11,7 +11,7 @@ from backend import to_numpy
 from keras import ops
 from scipy import special
 
-from keras_robust import GCE, SGCE, GammaCE
+from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.calibration import (
     AnalyticCalibration,
     IsotonicCalibration,
@@ -120,6 +120,7 @@ def test_the_layers_of_the_theory_are_temperatures_known_beforehand():
     [
         (analytic(SGCE(q=0.3, smoothing=0.1)), "SGCE, whose posterior"),
         (analytic(GammaCE(gamma=0.1)), "GammaCE, whose posterior"),
+        (analytic(ForwardCorrection(np.eye(K))), "ForwardCorrection, whose posterior"),
         (analytic(CE(label_smoothing=0.1)), "CategoricalCrossentropy, whose posterior"),
         (
             AnalyticCalibration(GCE(q=0.3), np.eye(K), from_logits=True),

@@ -7,6 +7,7 @@ import pytest
 
 from keras_robust import ExpectedCalibrationError, MaximumCalibrationError
 from keras_robust.calibration import (
+    MeasuredValue,
     ReliabilityComparison,
     ReliabilityDisplay,
     bin_predictions,
@@ -57,6 +58,16 @@ def test_the_figure_tells_ece_mce_and_n():
     assert display.ax_.get_ylabel() == "accuracy"
     assert display.count_ax_.get_xlabel() == "confidence"
     assert display.count_ax_.get_ylabel() == "count"
+
+
+def test_an_ece_that_is_given_is_written_with_its_null_value():
+    bins = bin_predictions(LABELS, PROB)
+    given = MeasuredValue.from_draws(0.25, np.array([0.125, 0.375, 0.0625]))
+    text = ReliabilityDisplay(bins, ece=given).plot().text_.get_text()
+    assert text.startswith("ECE 0.250\n(if calibrated 0.188)\nMCE ")
+    unknown = MeasuredValue.from_draws(0.25, np.zeros(0))
+    text = ReliabilityDisplay(bins, ece=unknown).plot().text_.get_text()
+    assert text.startswith("ECE 0.250\nMCE ")
 
 
 def test_whiskers_and_boxes_are_the_intervals_of_the_bins():
@@ -298,6 +309,9 @@ def test_nothing_seen_is_drawn_without_bars():
 def test_what_is_no_table_and_no_metric_raises():
     with pytest.raises(TypeError, match="`bins` must be a ReliabilityBins"):
         ReliabilityDisplay([1, 2])
+    bins = bin_predictions(LABELS, PROB)
+    with pytest.raises(TypeError, match="`ece` must be a MeasuredValue or None"):
+        ReliabilityDisplay(bins, ece=0.1)
     with pytest.raises(TypeError, match="`metric` must have a method"):
         ReliabilityDisplay.from_metric("ece")
     with pytest.raises(TypeError, match="`metric` must have one table"):

@@ -1,6 +1,7 @@
 """The calibration report: its numbers, its null values, and what it is written as."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
@@ -222,7 +223,9 @@ def test_soft_labels_have_no_null_values():
     assert not report["brier"].outside
     assert report.settings["num_resamples"] == 0
     assert "Soft targets are not drawn by chance" in repr(report)
-    assert "nan" not in repr(report) + report.to_html()
+    page = report.to_html()
+    assert "nan" not in repr(report) + page
+    assert "<!-- (if calibrated" not in page
     one_hot = calibration_report(np.eye(4)[LABELS], PROB, num_resamples=99)
     assert repr(one_hot) == repr(calibration_report(LABELS, PROB, num_resamples=99))
 
@@ -265,6 +268,27 @@ def test_an_infinite_likelihood_is_told_everywhere():
     assert next(r for r in rows if r["measure"] == "nll")["value"] == "Infinity"
     assert "inf*" in repr(report)
     assert "inf*" in report.to_html()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_diagrams_of_the_page_give_the_null_value_of_its_table(seed):
+    models = {"good": PROB, "sharp": SHARP}
+    report = calibration_report(LABELS, models, num_resamples=20, seed=seed)
+    page = report.to_html()
+    # Matplotlib draws text as paths, each line after a comment that holds it.
+    drawn = [
+        line
+        for line in re.findall("<!-- (.*?) -->", page)
+        if "ECE" in line or "if" in line
+    ]
+    expected = []
+    for model, bins in report.bins.items():
+        ece = report[model, "ece"]
+        assert f"{ece.null_mean:.4f}, 95 % &lt; {ece.null_upper:.4f}" in page
+        expected += [f"ECE {ece.value:.3f}", f"(if calibrated {ece.null_mean:.3f})"]
+        # Twenty draws tell the report's null from one drawn anew.
+        assert abs(bins.null_ece().null_mean / ece.null_mean - 1) > 0.002
+    assert sorted(drawn) == sorted(expected)
 
 
 class Tags(HTMLParser):
