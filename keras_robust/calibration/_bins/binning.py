@@ -90,7 +90,7 @@ class Binned:
         confidence: Float64 array of shape `(N, columns)`; each column has bins of its
             own.
         weight: Float64 array of shape `(N, 1)` or `(N, columns)`.
-        index: The bin of each confidence, an integer array of their shape.
+        index: The bin of each confidence, int64 of their shape; it is overwritten.
         edges: Edges of the bins, of shape `(num_bins + 1,)`.
 
     Attributes:
@@ -108,8 +108,9 @@ class Binned:
     ) -> None:
         self.edges = edges
         self._shape = columns, num_bins = confidence.shape[-1], len(edges) - 1
-        # The bins of one column after those of another.
-        self._place = index + num_bins * np.arange(columns)
+        # The bins of one column after those of another; in place, as it may be large.
+        self._place = index
+        self._place += num_bins * np.arange(columns)
         self._weight = np.broadcast_to(weight, confidence.shape)
         self.count = self._sums(self._place, self._weight)
         self.confidence = self._sums(self._place, self._weight * confidence)

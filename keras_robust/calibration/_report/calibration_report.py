@@ -80,6 +80,8 @@ def calibration_report(
         Bröcker, Smith, "Increasing the Reliability of Reliability Diagrams", Weather
         and Forecasting 22, 2007, for consistency resampling.
     """
+    from keras_robust import __version__  # defined after its packages are imported
+
     num_bins = checked_num_bins(_OWNER, num_bins)
     notion = checked_notion(_OWNER, notion)
     num_resamples = checked_num_resamples(_OWNER, num_resamples)
@@ -117,18 +119,12 @@ def calibration_report(
             "num_classes": predictions.prob.shape[-1],
         }
     settings |= {"num_bins": num_bins, "notion": notion, "num_resamples": drawn}
-    settings["version"] = _version()
+    settings["version"] = __version__
     return CalibrationReport(results, bins, settings)
 
 
 def _are_hard(label: np.ndarray) -> bool:
     return label.ndim == 1 or bool(((label == 0) | (label == 1)).all())
-
-
-def _version() -> str:
-    from keras_robust import __version__
-
-    return __version__
 
 
 def _checked_events(predictions: Predictions, notion: str) -> Events:
