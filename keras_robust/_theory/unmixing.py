@@ -43,7 +43,7 @@ def unmixed(
     return exact / exact.sum(axis=-1, keepdims=True)
 
 
-def clean_posterior(noisy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def clean_posterior(owner: str, noisy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Returns the clean posteriors c (N, K) with noisy = Tᵀc, or the likeliest ones.
 
     Where the exact solution has a negative entry, c is the distribution that maximises
@@ -53,7 +53,7 @@ def clean_posterior(noisy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     def of_cross_entropy(predicted: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return noisy[rows] / np.where(predicted > 0, predicted, 1)
 
-    return unmixed("analytic_calibrator", noisy, matrix, of_cross_entropy)
+    return unmixed(owner, noisy, matrix, of_cross_entropy)
 
 
 def _least_loss(

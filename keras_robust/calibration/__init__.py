@@ -2,14 +2,15 @@
 
 from keras_robust.calibration._bins.binning import bin_predictions
 from keras_robust.calibration._bins.bins import ReliabilityBins
-from keras_robust.calibration._bins.chance import NullValue
 from keras_robust.calibration._bins.classwise import bin_classwise, classwise_error
+from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._bins.multilabel import bin_multilabel, multilabel_error
 from keras_robust.calibration._display.comparison import ReliabilityComparison
 from keras_robust.calibration._display.display import ReliabilityDisplay
-from keras_robust.calibration._recalibration.analytic import analytic_calibrator
+from keras_robust.calibration._recalibration.analytic import AnalyticCalibration
 from keras_robust.calibration._recalibration.isotonic import IsotonicCalibration
 from keras_robust.calibration._recalibration.platt import PlattScaling
+from keras_robust.calibration._recalibration.scale_and_bias import ScaleAndBias
 from keras_robust.calibration._recalibration.temperature import (
     TemperatureScaling,
     temperature_scale,
@@ -22,23 +23,27 @@ from keras_robust.calibration._scores.corp import (
     BrierDecomposition,
     brier_decomposition,
 )
+from keras_robust.calibration._scores.expected_calibration_error import (
+    expected_calibration_error,
+)
 from keras_robust.calibration._scores.proper import brier_score, negative_log_likelihood
 from keras_robust.calibration._scores.risk_coverage import area_under_risk_coverage
 from keras_robust.calibration._scores.smooth_ece import smooth_ece
 
 __all__ = [
+    "AnalyticCalibration",
     "BrierDecomposition",
     "CalibrationReport",
     "IsotonicCalibration",
-    "NullValue",
+    "MeasuredValue",
     "PlattScaling",
     "ReliabilityBins",
     "ReliabilityComparison",
     "ReliabilityDisplay",
+    "ScaleAndBias",
     "Temperature",
     "TemperatureScaling",
     "VectorScaling",
-    "analytic_calibrator",
     "area_under_risk_coverage",
     "bin_classwise",
     "bin_multilabel",
@@ -47,6 +52,7 @@ __all__ = [
     "brier_score",
     "calibration_report",
     "classwise_error",
+    "expected_calibration_error",
     "multilabel_error",
     "negative_log_likelihood",
     "smooth_ece",

@@ -34,7 +34,7 @@ class Writer:
         scalars = {
             "ece": bins.ece(),
             "mce": bins.mce(min_count),
-            "ece_if_calibrated": bins.null_ece().mean,
+            "ece_if_calibrated": bins.null_ece().null_mean,
             "signed_gap": bins.signed_gap(),
         }
         values = [

@@ -143,6 +143,11 @@ class GammaCE(RobustLoss):
         owner = f"{cls.__name__}.from_noise_rate"
         return cls(gamma_star(*reversible_noise(owner, num_classes, rate)), **options)
 
+    def posterior_temperature(self) -> float | None:
+        """Returns 1 where this is cross entropy, for gamma = 0 or b = 1, else None."""
+        self.check_invertible()
+        return 1.0 if self.gamma == 0.0 or self.b == 1.0 else None
+
     def check_invertible(self) -> None:
         """Raises a `ValueError` for gamma = 1 without a gate: p is one-hot."""
         if self.gamma == 1.0 and self.b == 0.0:

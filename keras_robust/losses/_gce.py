@@ -115,6 +115,11 @@ class GCE(RobustLoss):
         """Returns (1 - p^q) / q."""
         return _numerics.box_cox_cost(log_p, self.q)
 
+    def posterior_temperature(self) -> float:
+        """Returns 1 / (1 - q)."""
+        self.check_invertible()
+        return 1.0 / (1.0 - self.q)
+
     def check_invertible(self) -> None:
         """Raises a `ValueError` for q = 1, whose minimiser is one-hot."""
         check_q_invertible("GCE", self.q)

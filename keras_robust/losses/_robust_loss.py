@@ -191,6 +191,18 @@ class RobustLoss(keras.losses.Loss):
             )
         )
 
+    def posterior_temperature(self) -> float | None:
+        """Returns the T with posterior = softmax(logits / T) of a minimizer's logits.
+
+        Returns:
+            A float above 0, or None if there is no such number.
+
+        Raises:
+            ValueError: If the minimizer of this loss does not tell the posterior.
+        """
+        self.check_invertible()
+        return None
+
     def check_invertible(self) -> None:
         """Raises a `ValueError` if no posterior can be told from a minimiser."""
 

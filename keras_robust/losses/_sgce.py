@@ -135,6 +135,11 @@ class SGCE(RobustLoss):
         spread = self.smoothing / (num_classes - 1)
         return (1.0 - self.smoothing - spread) * cost_of_label + spread * cost_of_all
 
+    def posterior_temperature(self) -> float | None:
+        """Returns 1 / (1 - q) without smoothing, else None."""
+        self.check_invertible()
+        return 1.0 / (1.0 - self.q) if self.smoothing == 0.0 else None
+
     def check_invertible(self) -> None:
         """Raises a `ValueError` for q = 1, whose minimiser is one-hot."""
         check_q_invertible("SGCE", self.q)

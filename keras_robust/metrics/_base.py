@@ -3,26 +3,23 @@
 from typing import Any
 
 import keras
-import ml_dtypes
 from keras import ops
 
 from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks, sample_weights
 from keras_robust._inputs.labels import Aligned, align, to_tensor
 from keras_robust._inputs.options import checked_num_bins
-from keras_robust.calibration._bins.bins import ReliabilityBins, bin_edges
+from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.metrics import _sums
-
-# So many comparisons of a number with an edge are faster than finding its bin.
-_FEW_BINS = 32
+from keras_robust.metrics._binning import bin_index
 
 
 class BinnedMetric(keras.metrics.Metric):
     """Base of the metrics that are read off reliability bins of equal width.
 
     Each row has one or several `columns` (classes, labels), and each column bins of
-    its own. A subclass implements `events(prob, aligned)`, what falls into the bins,
-    and `summarize(count, confidence, correct)`, what is read off them.
+    its own. A subclass implements `_events(aligned, slack)`, what falls into the bins,
+    and `_summarize(count, confidence, correct)`, what is read off them.
     """
 
     def __init__(
@@ -43,21 +40,23 @@ class BinnedMetric(keras.metrics.Metric):
         self._columns = columns
         self._state = _sums.add_sum_variables(self, columns * self.num_bins)
 
-    def events(self, prob: Any, aligned: Aligned) -> tuple[Any, Any]:
+    def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
         """Returns confidences and how far they came true, of shape (..., columns).
 
-        They are numbers where `prob` is, or of shape (...) if there is one column.
+        Confidences are NaN in rows where anything is no probability or label; `slack`
+        is by how much rounding may carry a probability past 0 or 1. Both are of shape
+        (...) if there is one column.
         """
         raise NotImplementedError
 
-    def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
+    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
         """Returns the metric from the sums in bins, of shape (columns, num_bins)."""
         raise NotImplementedError
 
-    def scores(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns predictions of shape (..., K); raises where this metric has no use.
+    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns predictions with an axis of classes, if shapes fit this metric.
 
-        `y_true` and `y_pred` are as given, `y_pred` as a tensor.
+        `y_true` is as given, `y_pred` a tensor.
         """
         return y_pred
 
@@ -70,7 +69,7 @@ class BinnedMetric(keras.metrics.Metric):
         aligned = align(
             type(self).__name__,
             y_true,
-            self.scores(y_true, y_pred),
+            self._checked_predictions(y_true, y_pred),
             from_logits=self.from_logits,
             ignore_class=self.ignore_class,
             axis=-1,
@@ -89,7 +88,9 @@ class BinnedMetric(keras.metrics.Metric):
         weight, confidence, correct = map(_flat, (weight, confidence, correct))
         # What is not counted may be NaN. `correct` never is.
         confidence = ops.where(weight != 0, confidence, 0.0)
-        index = self._bin(confidence, given, wide)
+        # Of logits, confidences are computed, not given.
+        as_given = given in ("float16", "bfloat16") and not self.from_logits
+        index = bin_index(confidence, self.num_bins, given if as_given else wide)
         columns = self._columns
         _sums.add_to_sums(self._state, columns, weight, confidence, correct, index)
 
@@ -105,8 +106,8 @@ class BinnedMetric(keras.metrics.Metric):
         no_weight = ops.logical_not(ops.logical_and(weight >= 0, weight < float("inf")))
         return ops.where(no_weight, ops.full_like(weight, float("nan")), weight)
 
-    def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
-        """Returns `events`, NaN in rows where anything is no probability or label."""
+    def _probabilities(self, aligned: Aligned, slack: float) -> Any:
+        """Returns probabilities (..., K), NaN in rows with anything that is none."""
         prob, broken = aligned.scores, aligned.broken
         if self.from_logits:
             prob = ops.softmax(prob, axis=-1)
@@ -120,33 +121,7 @@ class BinnedMetric(keras.metrics.Metric):
         # other classes of such a row finite, and its argmax may pick one of them.
         no_number = ops.isnan(ops.sum(prob, axis=-1))
         bad = ops.expand_dims(ops.logical_or(broken, no_number), -1)
-        return self.events(
-            ops.where(bad, ops.full_like(prob, float("nan")), prob), aligned
-        )
-
-    def _bin(self, confidence: Any, given: str, wide: str) -> Any:
-        inner = bin_edges(self.num_bins)[1:-1].astype(wide)
-        rounded = given in ("float16", "bfloat16") and not self.from_logits
-        if rounded:  # in NumPy: within a compiled step, tensors have no values
-            half = ml_dtypes.bfloat16 if given == "bfloat16" else given
-            inner = inner.astype(half).astype(wide)
-        if keras.backend.backend() == "jax" and self.num_bins <= _FEW_BINS:
-            # XLA makes one loop of it; a search is one for each row.
-            index = ops.zeros_like(confidence, dtype="int32")
-            for edge in inner:
-                index = index + ops.cast(confidence >= edge, "int32")
-            return index
-        inner = ops.convert_to_tensor(inner, dtype=wide)
-        if rounded or _is_short(confidence):
-            return ops.searchsorted(inner, confidence, side="right")
-        # The product is wrong by rounding at most: by one bin, at an edge. Of NaN, an
-        # integer is whatever the machine likes.
-        guess = ops.cast(confidence * self.num_bins, "int32")
-        guess = ops.clip(guess, 0, self.num_bins - 1)
-        end = ops.convert_to_tensor([float("inf")], dtype=wide)
-        above = confidence >= ops.take(ops.concatenate([inner, end]), guess)
-        below = confidence < ops.take(ops.concatenate([-end, inner]), guess)
-        return guess + ops.cast(above, "int32") - ops.cast(below, "int32")
+        return ops.where(bad, ops.full_like(prob, float("nan")), prob)
 
     def result(self) -> Any:
         """Returns the metric over everything seen; 0 if that is nothing."""
@@ -154,7 +129,7 @@ class BinnedMetric(keras.metrics.Metric):
         # NaN anywhere must come out: a maximum over bins could lose it.
         poison = ops.where(ops.isnan(ops.sum(sums)), float("nan"), 0.0)
         sums = ops.reshape(sums, (-1, self._columns, self.num_bins))
-        value = self.summarize(sums[0], sums[1], sums[2])
+        value = self._summarize(sums[0], sums[1], sums[2])
         return ops.cast(value + ops.cast(poison, value.dtype), self.dtype)
 
     def _tables(self) -> tuple[ReliabilityBins, ...]:
@@ -174,11 +149,6 @@ class BinnedMetric(keras.metrics.Metric):
 
 def _flat(x: Any) -> Any:
     return x if len(x.shape) == 1 else ops.reshape(x, (-1,))
-
-
-def _is_short(rows: Any) -> bool:
-    # One operation is faster than many, for so few rows.
-    return rows.shape[0] is not None and rows.shape[0] <= 4096
 
 
 def truth(aligned: Aligned) -> Any:

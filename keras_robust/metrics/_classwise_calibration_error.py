@@ -37,20 +37,17 @@ class ClasswiseCalibrationError(BinnedMetric):
         num_classes: Number K of classes, at least 2.
         num_bins: Number of bins of each class. Defaults to 15.
         norm: `"l1"`, `"l2"` or `"max"`, over bins and classes. Defaults to `"l1"`.
-        from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities.
-            Defaults to False.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        from_logits: As in `ExpectedCalibrationError`. Defaults to False.
+        ignore_class: As in `ExpectedCalibrationError`. Defaults to -100.
         name: Name of the metric. Defaults to `"classwise_ece"`.
         dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
 
     Call arguments:
-        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-          targets of the shape of `y_pred`. A soft target counts for each class by the
-          probability that it gives to it.
+        - y_true: Labels, as in `ExpectedCalibrationError`; a soft target counts for
+          each class by the probability that it gives to it.
         - y_pred: Probabilities or logits of shape `(..., K)`; a single sigmoid output
           of shape `(..., 1)` stands for 2 classes.
-        - sample_weight: Optional: a scalar, one weight per position, or one per
-          sample.
+        - sample_weight: As in `ExpectedCalibrationError`.
 
     Returns:
         A scalar in [0, 1]; 0 if nothing was seen; NaN as in
@@ -77,8 +74,8 @@ class ClasswiseCalibrationError(BinnedMetric):
     def __init__(
         self,
         num_classes: int,
-        num_bins: int = 15,
         *,
+        num_bins: int = 15,
         norm: str = "l1",
         from_logits: bool = False,
         ignore_class: int | None = -100,
@@ -100,8 +97,7 @@ class ClasswiseCalibrationError(BinnedMetric):
             dtype=dtype,
         )
 
-    def scores(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the predictions; raises if they are not of `num_classes` classes."""
+    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
         known = y_pred.shape[-1] if len(y_pred.shape) else None
         if known is not None and max(known, 2) != self.num_classes:
             raise checks.invalid(
@@ -113,12 +109,10 @@ class ClasswiseCalibrationError(BinnedMetric):
             )
         return y_pred
 
-    def events(self, prob: Any, aligned: Aligned) -> tuple[Any, Any]:
-        """Returns the probability of each class, and where it is the label."""
-        return prob, truth(aligned)
+    def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
+        return self._probabilities(aligned, slack), truth(aligned)
 
-    def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        """Returns the norm over the classes of the norms over their bins."""
+    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
         errors = norm_of_gaps(self.norm, count, confidence, correct)
         return norm_of_errors(self.norm, errors)
 

@@ -100,8 +100,7 @@ class ExpectedCalibrationError(OneConfidenceMetric):
         )
         self.norm = checked_norm("ExpectedCalibrationError", norm)
 
-    def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        """Returns the norm of the bins' gaps."""
+    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
         return norm_of_gaps(self.norm, count, confidence, correct)[0]
 
     def get_config(self) -> dict[str, Any]:

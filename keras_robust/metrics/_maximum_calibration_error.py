@@ -24,30 +24,21 @@ class MaximumCalibrationError(OneConfidenceMetric):
         num_bins: Number of bins. Defaults to 15.
         min_count: Leave out bins whose count (sum of weights) is smaller. Defaults to
             0; empty bins never take part.
-        notion: What the confidence is about: `"top_label"`, the predicted class; or
-            `"positive"`, class 1 of a binary problem. Never inferred from the data.
-            Defaults to `"top_label"`.
-        from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities.
-            Defaults to False.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        notion: As in `ExpectedCalibrationError`. Defaults to `"top_label"`.
+        from_logits: As in `ExpectedCalibrationError`. Defaults to False.
+        ignore_class: As in `ExpectedCalibrationError`. Defaults to -100.
         name: Name of the metric. Defaults to `"mce"`.
         dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
 
     Call arguments:
-        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-          targets of the shape of `y_pred`.
-        - y_pred: Probabilities or logits of shape `(..., K)`; `K = 1` means a single
-          sigmoid output.
-        - sample_weight: Optional: a scalar, one weight per position, or one per
-          sample.
+        - y_true, y_pred, sample_weight: As in `ExpectedCalibrationError`.
 
     Returns:
         A scalar in [0, 1]; 0 if no bin takes part; NaN as in
         `ExpectedCalibrationError`.
 
     Raises:
-        ValueError: If an argument is outside its range, shapes do not fit, or there are
-            more than two classes for `notion="positive"`.
+        ValueError: As `ExpectedCalibrationError`.
         TypeError: If an argument is of the wrong type.
 
     Examples:
@@ -64,8 +55,8 @@ class MaximumCalibrationError(OneConfidenceMetric):
     def __init__(
         self,
         num_bins: int = 15,
-        min_count: float = 0,
         *,
+        min_count: float = 0,
         notion: str = "top_label",
         from_logits: bool = False,
         ignore_class: int | None = -100,
@@ -82,8 +73,7 @@ class MaximumCalibrationError(OneConfidenceMetric):
         )
         self.min_count = checked_min_count("MaximumCalibrationError", min_count)
 
-    def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        """Returns the largest gap of the bins that take part."""
+    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
         used = ops.logical_and(count > 0, count >= self.min_count)
         size = ops.where(used, count, ops.ones_like(count))
         gaps = ops.abs(correct - confidence) / size

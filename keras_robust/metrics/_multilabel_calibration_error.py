@@ -37,8 +37,7 @@ class MultilabelCalibrationError(BinnedMetric):
         num_bins: Number of bins of each label. Defaults to 15.
         norm: Norm over the bins: `"l1"`, `"l2"` or `"max"`. Defaults to `"l1"`.
         average: `"macro"` or `"micro"`, as above. Defaults to `"macro"`.
-        from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities.
-            Defaults to False.
+        from_logits: As in `ExpectedCalibrationError`. Defaults to False.
         ignore_class: Entries of `y_true` equal to it are left out, each by itself;
             None leaves out nothing. Defaults to -100.
         name: Name of the metric. Defaults to `"multilabel_ece"`.
@@ -73,8 +72,8 @@ class MultilabelCalibrationError(BinnedMetric):
     def __init__(
         self,
         num_labels: int,
-        num_bins: int = 15,
         *,
+        num_bins: int = 15,
         norm: str = "l1",
         average: str = "macro",
         from_logits: bool = False,
@@ -98,8 +97,7 @@ class MultilabelCalibrationError(BinnedMetric):
             dtype=dtype,
         )
 
-    def scores(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns each entry of the predictions as a single sigmoid output."""
+    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
         pred = tuple(y_pred.shape)
         true = np.shape(y_true) if isinstance(y_true, (list, tuple)) else y_true.shape
         fits = len(true) == len(pred) and all(map(same_size, true, pred))
@@ -111,14 +109,13 @@ class MultilabelCalibrationError(BinnedMetric):
                 f"y_true.shape={tuple(true)}, y_pred.shape={pred}",
                 "Give one entry per label; set `num_labels` to the size of that axis.",
             )
-        return ops.expand_dims(y_pred, -1)
+        return ops.expand_dims(y_pred, -1)  # each entry a single sigmoid output
 
-    def events(self, prob: Any, aligned: Aligned) -> tuple[Any, Any]:
-        """Returns the probability that each label applies, and whether it does."""
+    def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
+        prob = self._probabilities(aligned, slack)
         return prob[..., 1], truth(aligned)[..., 1]
 
-    def summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        """Returns the mean of the labels' errors, or the error of the pooled bins."""
+    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
         sums = [count, confidence, correct]
         if self.average == "micro":
             sums = [ops.sum(x, axis=0, keepdims=True) for x in sums]

@@ -19,8 +19,7 @@ class OneConfidenceMetric(BinnedMetric):
         super().__init__(num_bins, **arguments)
         self.notion = checked_notion(type(self).__name__, notion)
 
-    def scores(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns the predictions; raises for `"positive"` with more than 2 classes."""
+    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
         classes = y_pred.shape[-1] if len(y_pred.shape) else None
         if self.notion == "positive" and classes is not None and classes > 2:
             raise checks.invalid(
@@ -33,8 +32,18 @@ class OneConfidenceMetric(BinnedMetric):
         return y_pred
 
     def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
-        if self.notion == "positive" or aligned.soft:
-            return super()._events(aligned, slack)
+        if self.notion == "positive":
+            prob = self._probabilities(aligned, slack)
+            return prob[..., 1:], truth(aligned)[..., 1:]
+        if aligned.soft:
+            prob = self._probabilities(aligned, slack)
+            top = ops.expand_dims(ops.argmax(prob, axis=-1), -1)
+            confidence = ops.take_along_axis(prob, top, axis=-1)
+            return confidence, ops.take_along_axis(aligned.labels, top, axis=-1)
+        return self._top_labels(aligned, slack)
+
+    def _top_labels(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
+        # As for soft targets, but of class ids: several times as fast.
         prob = aligned.scores
         if self.from_logits:
             prob = ops.softmax(prob, axis=-1)
@@ -55,14 +64,6 @@ class OneConfidenceMetric(BinnedMetric):
         if len(positions) > 1:
             confidence, hit = (ops.reshape(x, positions) for x in (confidence, hit))
         return confidence, hit
-
-    def events(self, prob: Any, aligned: Aligned) -> tuple[Any, Any]:
-        """Returns the confidence and correctness of each prediction."""
-        if self.notion == "positive":
-            return prob[..., 1:], truth(aligned)[..., 1:]
-        top = ops.expand_dims(ops.argmax(prob, axis=-1), -1)
-        confidence = ops.take_along_axis(prob, top, axis=-1)
-        return confidence, ops.take_along_axis(aligned.labels, top, axis=-1)
 
     def bin_statistics(self) -> ReliabilityBins:
         """Returns the table of the bins: edges, count, confidence, accuracy."""

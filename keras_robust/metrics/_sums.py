@@ -2,9 +2,12 @@
 
 Where the backend has float64, the state is plain float64 sums. JAX has none by default,
 and float32 sums go wrong early: a count stops at 2^24. There each sum is three float32
-numbers, `carry + sum + compensation`: two-sum arithmetic (Knuth) keeps every rounding
-error, and whole multiples of 4096 move to the carry, so that the states of replicas,
-added elementwise, still give exact counts up to 2^36.
+numbers, `carry + sums + compensation`. `two_sum` gives a sum as rounded and its
+rounding error, exactly; the errors are kept in `compensation`. Whole multiples of 4096
+move to `carry`. What is left in `sums` is below 4096, so that those of 4096 replicas,
+added elementwise, stay below 2^24 and whole numbers among them exact; a carry is 4096
+times a whole number, exact as long as that is below 2^24, so that counts are exact up
+to 2^36.
 """
 
 from typing import Any
@@ -81,6 +84,7 @@ def add_to_sums(
     # The errors go back into the sum at once: left to add up on their own, small ones
     # of one sign would in turn be lost.
     total, error = two_sum(total, state[1] + (error + low))
+    # total - moved is exact for total >= 0: smaller, and of the same last digit.
     moved = ops.floor(total / _CARRY_UNIT) * _CARRY_UNIT
     carry, left_over = two_sum(ops.convert_to_tensor(state[2]), moved)
     state[0].assign((total - moved) + left_over)
@@ -122,8 +126,10 @@ def _sums_at(rows: tuple[Any, ...], place: Any, num_places: int, dtype: str) -> 
 def _sum_in_lanes(
     weight: Any, confidence: Any, correct: Any, place: Any, middle: Any, columns: int
 ) -> tuple[Any, Any]:
-    # Few rows per float32 sum, then pairs of sums with their rounding errors. What is
-    # summed is the distance to the middle of the bin: it is small, so its errors are.
+    # A float32 sum of n numbers is wrong by n * 2^-24 of itself at worst: so few rows
+    # to each, row i to lane i mod `lanes`; then sums of lanes in pairs, by `two_sum`.
+    # Of confidences, the distance to the middle m of the bin is summed, at most half a
+    # bin, so that the error is as much smaller: sum w c = sum w (c - m) + m sum w.
     offset = confidence - ops.take(middle, place)
     rows = (weight, weight * offset, weight * correct)
     num_rows, num_places, lanes = place.shape[0] // columns, middle.shape[0], 1
@@ -141,7 +147,7 @@ def _sum_in_lanes(
         high, error = two_sum(high[:lanes], high[lanes:])
         low = low[:lanes] + low[lanes:] + error
     high, low = high[0], low[0]
-    # Back from distances to confidences: add count * middle.
+    # Back from distances to confidences.
     shift = ops.stack([ops.zeros_like(middle), middle, ops.zeros_like(middle)])
     high, error = two_sum(high, shift * high[:1])
     return high, low + error + shift * low[:1]

@@ -120,7 +120,7 @@ def estimate_matrix(
 ) -> np.ndarray:
     """Estimates the transition matrix from noisy labels and predictions.
 
-    Use it for `ForwardCorrection` or `analytic_calibrator` where noise is uneven: cats
+    Use it for `ForwardCorrection` or `AnalyticCalibration` where noise is uneven: cats
     labelled as dogs, entities missed. If it is even, `estimate_rate` has one number to
     learn and learns it better. The predictions have to be *out of sample*, as there,
     and the true class has to be the one that is given most often.

@@ -1,6 +1,5 @@
 """How predictions are grouped into reliability bins."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,9 @@ def bin_predictions(
     By default the confidence of a prediction is its largest probability, and it is
     correct where that class is the label (the first of equal ones counts as predicted).
 
+    The arguments are those of every function here that takes labels and predictions,
+    always in scikit-learn's order: labels first.
+
     Args:
         y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
             targets of the shape of `y_prob`; a soft target counts as correct by the
@@ -44,14 +46,18 @@ def bin_predictions(
         from_logits: Whether `y_prob` holds logits. Defaults to False.
         sample_weight: Optional weights, one per position or one per sample. Weight 2
             equals the row twice; rows of weight 0 are left out.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        ignore_class: Label of positions to leave out. A soft target is left out where
+            all its entries equal it or, if it is one of the K classes, where it is
+            that class's one-hot row. None leaves out nothing. Defaults to -100.
 
     Returns:
         A `ReliabilityBins`.
 
     Raises:
-        ValueError: If shapes or `notion` do not fit, a label is no class, a probability
-            is NaN or outside [0, 1], or a weight is negative or NaN.
+        ValueError: If shapes or `notion` do not fit, labels and predictions are in the
+            wrong order, a label is no class, a probability is NaN or outside [0, 1],
+            rows do not sum to 1, or a weight is negative or NaN.
+        TypeError: If an argument is of the wrong type.
 
     Examples:
         >>> from keras_robust.calibration import bin_predictions
@@ -77,33 +83,81 @@ def bin_predictions(
     return bin_events(events, num_bins, binning)
 
 
-def bin_events(events: Events, num_bins: int, binning: str) -> ReliabilityBins:
-    """Groups events into bins."""
-    return binned(events, num_bins, binning)(events.correct)
+class Binned:
+    """Fixed confidences in bins: tables, as a function of what came true.
+
+    Args:
+        confidence: Float64 array of shape `(N, columns)`; each column has bins of its
+            own.
+        weight: Float64 array of shape `(N, 1)` or `(N, columns)`.
+        index: The bin of each confidence, int64 of their shape; it is overwritten.
+        edges: Edges of the bins, of shape `(num_bins + 1,)`.
+
+    Attributes:
+        edges: As given.
+        count: Sums of the weights in each bin, of shape `(columns, num_bins)`.
+        confidence: Sums of weight times confidence.
+    """
+
+    def __init__(
+        self,
+        confidence: np.ndarray,
+        weight: np.ndarray,
+        index: np.ndarray,
+        edges: np.ndarray,
+    ) -> None:
+        self.edges = edges
+        self._shape = columns, num_bins = confidence.shape[-1], len(edges) - 1
+        # The bins of one column after those of another; in place, as it may be large.
+        self._place = index
+        self._place += num_bins * np.arange(columns)
+        self._weight = np.broadcast_to(weight, confidence.shape)
+        self.count = self._sums(self._place, self._weight)
+        self.confidence = self._sums(self._place, self._weight * confidence)
+
+    def correct(self, truth: np.ndarray) -> np.ndarray:
+        """Returns the sums of weight times truth, of shape (columns, num_bins).
+
+        `truth` is how far each column came true, of shape (N, columns); or the one
+        column that did, of shape (N,), which takes as much less time.
+        """
+        if truth.ndim == 2:
+            return self._sums(self._place, self._weight * truth)
+        row = np.arange(len(truth))
+        return self._sums(self._place[row, truth], self._weight[row, truth])
+
+    def tables(self, truth: np.ndarray) -> tuple[ReliabilityBins, ...]:
+        """Returns the table of each column, for `truth` as in `correct`."""
+        columns = zip(self.count, self.confidence, self.correct(truth))
+        return tuple(ReliabilityBins.from_sums(*c, edges=self.edges) for c in columns)
+
+    def _sums(self, place: np.ndarray, values: np.ndarray) -> np.ndarray:
+        columns, num_bins = self._shape
+        sums = np.bincount(place.ravel(), values.ravel(), columns * num_bins)
+        return sums.reshape(self._shape)
 
 
 def binned(
-    events: Events, num_bins: int, binning: str
-) -> Callable[[np.ndarray], ReliabilityBins]:
-    """Returns the bins of fixed confidences as a function of correctness."""
-    if binning == "equal_mass":
-        index, edges = _equal_mass(events, num_bins)
-    else:
-        index, edges = _equal_width(events, num_bins), bin_edges(num_bins)
-    weight, size = events.weight, len(edges) - 1
-    count = np.bincount(index, weight, size)
-    confidence = np.bincount(index, weight * events.confidence, size)
-
-    def bins(correct: np.ndarray) -> ReliabilityBins:
-        hits = np.bincount(index, weight * correct, size)
-        return ReliabilityBins.from_sums(count, confidence, hits, edges)
-
-    return bins
+    confidence: np.ndarray, weight: np.ndarray, num_bins: int, dtype: np.dtype
+) -> Binned:
+    """Returns confidences (N, columns), given in `dtype`, in bins of equal width."""
+    inner = bin_edges(num_bins, dtype)[1:-1]
+    index = np.searchsorted(inner, confidence, side="right")
+    return Binned(confidence, weight, index, bin_edges(num_bins))
 
 
-def _equal_width(events: Events, num_bins: int) -> np.ndarray:
-    edges = bin_edges(num_bins).astype(events.dtype).astype("float64")
-    return np.searchsorted(edges[1:-1], events.confidence, side="right")
+def binned_events(events: Events, num_bins: int, binning: str) -> Binned:
+    """Returns events in bins, as one column."""
+    confidence, weight = events.confidence[:, None], events.weight[:, None]
+    if binning == "equal_width":
+        return binned(confidence, weight, num_bins, events.dtype)
+    index, edges = _equal_mass(events, num_bins)
+    return Binned(confidence, weight, index[:, None], edges)
+
+
+def bin_events(events: Events, num_bins: int, binning: str) -> ReliabilityBins:
+    """Returns the table of events."""
+    return binned_events(events, num_bins, binning).tables(events.correct[:, None])[0]
 
 
 def _equal_mass(events: Events, num_bins: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,14 +13,20 @@ from keras_robust._inputs.options import (
     checked_num_resamples,
 )
 from keras_robust.calibration._bins import chance
+from keras_robust.calibration._bins.measured_value import MeasuredValue
+
+# Enough for a mean right to 2 % of the spread, and for a 95 % quantile.
+_NUM_RESAMPLES = 1000
 
 
-def bin_edges(num_bins: int) -> np.ndarray:
-    """Returns the edges k / num_bins, each rounded once, shape (num_bins + 1,).
+def bin_edges(num_bins: int, dtype: Any = "float64") -> np.ndarray:
+    """Returns the edges k / num_bins as numbers of `dtype`, float64 (num_bins + 1,).
 
-    `linspace` rounds twice, and floor(p * n) puts 0.29 * 100 into bin 28.
+    `dtype` is that in which confidences were given: k / num_bins, rounded to it as they
+    were, is an edge itself. `linspace` would round twice, and floor(p * n) puts
+    0.29 * 100 into bin 28.
     """
-    return np.arange(num_bins + 1) / num_bins
+    return (np.arange(num_bins + 1) / num_bins).astype(dtype).astype("float64")
 
 
 def norm_of_gaps(share: np.ndarray, gaps: np.ndarray, norm: str) -> np.ndarray:
@@ -83,11 +89,19 @@ class ReliabilityBins:
         count: np.ndarray,
         confidence: np.ndarray,
         correct: np.ndarray,
+        *,
         edges: np.ndarray | None = None,
     ) -> "ReliabilityBins":
-        """Makes bins from each bin's count and sums of confidence and correctness.
+        """Makes the table from sums over the rows of each bin.
 
-        Without `edges` they are of equal width.
+        Args:
+            count: Sums of the weights, of shape `(num_bins,)`.
+            confidence: Sums of weight times confidence.
+            correct: Sums of weight times correctness.
+            edges: Edges of shape `(num_bins + 1,)`, or None for bins of equal width.
+
+        Returns:
+            A `ReliabilityBins`.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             mean_confidence = np.where(count > 0, confidence / count, np.nan)
@@ -174,16 +188,13 @@ class ReliabilityBins:
         return mean if np.isnan(mean) else float(np.sqrt(max(mean, 0.0)))
 
     def null_ece(
-        self,
-        norm: str = "l1",
-        *,
-        num_resamples: int = chance.NUM_RESAMPLES,
-        seed: Any = 0,
-    ) -> "chance.NullValue":
-        """What the ECE would be if the model were calibrated: consistency resampling.
+        self, norm: str = "l1", *, num_resamples: int = _NUM_RESAMPLES, seed: Any = 0
+    ) -> MeasuredValue:
+        """The ECE beside what it would be if the model were calibrated.
 
-        The confidences and counts stay; how many of a bin's predictions are right is
-        drawn anew, with the bin's mean confidence as the chance of each.
+        By consistency resampling: confidences and counts stay; how many of a bin's
+        predictions are right is drawn anew, with the bin's mean confidence as the
+        chance of each.
 
         Args:
             norm: As in `ece`. Defaults to `"l1"`.
@@ -191,7 +202,8 @@ class ReliabilityBins:
             seed: Integer, or a `numpy.random.Generator`. Defaults to 0.
 
         Returns:
-            A `NullValue`: the ECE with its mean and 95 % quantile under calibration.
+            A `MeasuredValue`: the ECE with its mean and 95 % quantile under
+            calibration.
 
         Raises:
             ValueError: If an argument is outside its range.
@@ -201,19 +213,15 @@ class ReliabilityBins:
             Weather and Forecasting 22, 2007.
         """
         owner = "ReliabilityBins"
-        norm = checked_norm(owner, norm)
+        value = self.ece(norm)
         num_resamples = checked_num_resamples(owner, num_resamples)
         rng = checks.generator(owner, seed)
         count, confidence, _ = self._used()
-        share = count / count.sum() if len(count) else count
-
-        def measure(accuracy: np.ndarray) -> np.ndarray:
-            return norm_of_gaps(share, np.abs(accuracy - confidence), norm)
-
-        value = self.ece(norm)
-        return chance.null_of_bins(
-            count, confidence, value, measure, num_resamples, rng
-        )
+        if not len(count) or not np.isfinite(value):
+            return MeasuredValue.from_draws(value, np.full(num_resamples, value))
+        shares = chance.draw_shares(count, confidence, num_resamples, rng)
+        draws = norm_of_gaps(count / count.sum(), np.abs(shares - confidence), norm)
+        return MeasuredValue.from_draws(value, draws)
 
     def accuracy_interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Wilson's interval for each bin's accuracy.
@@ -280,9 +288,9 @@ class ReliabilityBins:
         return self.count[used], self.confidence[used], self.accuracy[used]
 
     def __repr__(self) -> str:
-        null = self.null_ece()
+        ece = self.null_ece()
         return (
             f"ReliabilityBins(num_bins={self.num_bins}, n={self.total:g}, "
-            f"ece={null.value:.4f} (if calibrated: {null.mean:.4f}, 95 % below "
-            f"{null.upper:.4f}), mce={self.mce():.4f})"
+            f"ece={ece.value:.4f} (if calibrated: {ece.null_mean:.4f}, 95 % below "
+            f"{ece.null_upper:.4f}), mce={self.mce():.4f})"
         )

@@ -1,68 +1,6 @@
-"""What chance alone does to bins: intervals, and what a calibrated model would show."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""What chance alone does to bins: intervals, and draws of a calibrated model."""
 
 import numpy as np
-
-# Enough for a mean right to 2 % of the spread, and for a 95 % quantile.
-NUM_RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class NullValue:
-    """What a perfectly calibrated model with the same confidences would show.
-
-    A measure of calibration is rarely 0 on finite data, even for a calibrated model:
-    compare it with this. Made by `ReliabilityBins.null_ece` and `calibration_report`.
-
-    Attributes:
-        value: The measure as observed.
-        mean: Its mean over resampled labels, drawn as the confidences say.
-        lower: Its 5 % quantile; 2.5 % for measures that may be off in either
-            direction, such as the accuracy.
-        upper: Its 95 % quantile, or 97.5 %: a calibrated model is above it, or outside
-            both, one time in 20.
-        p_value: Share of resamples at least as large as `value`, counting `value` as
-            one of them; for measures that may be off in either direction, twice the
-            smaller share. Small values speak against calibration.
-        num_resamples: Number of resamples.
-        outside: Whether `value` is above `upper`, or for measures that may be off in
-            either direction, below `lower`.
-
-    Examples:
-        >>> from keras_robust.calibration import bin_predictions
-        >>> bins = bin_predictions([0, 1, 0, 1], [[0.7, 0.3]] * 4)
-        >>> null = bins.null_ece()
-        >>> null.value < null.upper
-        True
-    """
-
-    value: float
-    mean: float
-    lower: float
-    upper: float
-    p_value: float
-    num_resamples: int
-    outside: bool = False
-
-    @classmethod
-    def from_draws(
-        cls, value: float, draws: np.ndarray, two_sided: bool = False
-    ) -> "NullValue":
-        """Sums up the resampled values of a measure."""
-        if np.isnan(value) or np.isnan(draws).any() or not len(draws):
-            return cls(value, np.nan, np.nan, np.nan, np.nan, len(draws))
-        # A little slack: equal values that were added up in another order are equal.
-        slack = 1e-12 * max(1.0, abs(value)) if np.isfinite(value) else 0.0
-        above = (1 + (draws >= value - slack).sum()) / (1 + len(draws))
-        below = (1 + (draws <= value + slack).sum()) / (1 + len(draws))
-        p_value = min(1.0, 2 * min(above, below)) if two_sided else above
-        levels = [0.025, 0.975] if two_sided else [0.05, 0.95]
-        low, high = np.quantile(draws, levels, method="inverted_cdf").tolist()
-        outside = value > high + slack or (two_sided and value < low - slack)
-        mean = float(draws.mean())
-        return cls(value, mean, low, high, float(p_value), len(draws), bool(outside))
 
 
 def wilson_interval(
@@ -75,6 +13,9 @@ def wilson_interval(
     """
     from scipy.special import ndtri
 
+    # It holds the rates p from which the share a is at most z standard errors away,
+    # (a - p)² <= z² p (1 - p) / n, or (n + z²) p² - (2 n a + z²) p + n a² <= 0: between
+    # the roots (n a + z²/2 ± z sqrt(n a (1 - a) + z²/4)) / (n + z²).
     z2 = ndtri((1 + level) / 2) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         centre = (accuracy * count + z2 / 2) / (count + z2)
@@ -108,23 +49,8 @@ def draw_shares(
 
     A count that is no whole number has one last draw that counts for its fraction.
     """
+    rate = np.clip(rate, 0, 1)
     whole = np.floor(count)
     hits = rng.binomial(whole.astype("int64"), rate, (num_draws, len(count)))
     last = rng.random((num_draws, len(count))) < rate
     return (hits + last * (count - whole)) / count
-
-
-def null_of_bins(
-    count: np.ndarray,
-    confidence: np.ndarray,
-    value: float,
-    measure: Callable[[np.ndarray], np.ndarray],
-    num_resamples: int,
-    rng: np.random.Generator,
-) -> NullValue:
-    """Returns a measure's null value; `measure` maps accuracies (draws, bins) to it."""
-    if not np.isfinite(value) or len(count) == 0:
-        return NullValue.from_draws(value, np.full(num_resamples, value))
-    rate = np.clip(confidence, 0, 1)
-    draws = measure(draw_shares(count, rate, num_resamples, rng))
-    return NullValue.from_draws(value, draws)

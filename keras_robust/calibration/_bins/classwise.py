@@ -8,9 +8,8 @@ import numpy as np
 from keras_robust._inputs import checks
 from keras_robust._inputs.options import checked_norm, checked_num_bins
 from keras_robust._inputs.predictions import checked_distributions, read_predictions
-from keras_robust.calibration._bins.binning import bin_events
+from keras_robust.calibration._bins.binning import binned
 from keras_robust.calibration._bins.bins import ReliabilityBins, norm_of_gaps
-from keras_robust.calibration._bins.events import one_class
 
 
 def bin_classwise(
@@ -25,22 +24,20 @@ def bin_classwise(
     """Bins each class's probabilities, of all predictions, against that class.
 
     Args:
-        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of the shape of `y_prob`; a soft target counts for each class by
+        y_true: Labels, as in `bin_predictions`; a soft target counts for each class by
             the probability that it gives to it.
-        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`;
-            a single sigmoid output, `K = 1`, stands for 2 classes.
+        y_prob: Predictions, as in `bin_predictions`; a single sigmoid output stands
+            for 2 classes.
         num_bins: Number of bins of equal width of each class. Defaults to 15.
-        from_logits: Whether `y_prob` holds logits. Defaults to False.
-        sample_weight: Optional weights, one per position or one per sample.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        from_logits: As in `bin_predictions`. Defaults to False.
+        sample_weight: As in `bin_predictions`.
+        ignore_class: As in `bin_predictions`. Defaults to -100.
 
     Returns:
         A `ReliabilityBins` for each class, whose accuracy is the share of that class.
 
     Raises:
-        ValueError: If shapes do not fit, a label is no class, a probability is NaN or
-            outside [0, 1], or a weight is negative or NaN.
+        ValueError: As `bin_predictions`.
 
     Examples:
         >>> from keras_robust.calibration import bin_classwise, classwise_error
@@ -52,23 +49,22 @@ def bin_classwise(
     Reference:
         Kull et al., "Beyond Temperature Scaling", NeurIPS 2019, eq. 3.
     """
-    num_bins = checked_num_bins("bin_classwise", num_bins)
+    owner = "bin_classwise"
+    num_bins = checked_num_bins(owner, num_bins)
     rows = read_predictions(
-        "bin_classwise",
+        owner,
         y_true,
         y_prob,
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
     )
-    checked_distributions("bin_classwise", rows)
-    return tuple(
-        bin_events(one_class(rows, k), num_bins, "equal_width")
-        for k in range(rows.prob.shape[-1])
-    )
+    checked_distributions(owner, rows)
+    classes = binned(rows.prob, rows.weight[:, None], num_bins, rows.dtype)
+    return classes.tables(rows.label)
 
 
-def classwise_error(bins: Sequence[ReliabilityBins], norm: str = "l1") -> float:
+def classwise_error(bins: Sequence[ReliabilityBins], *, norm: str = "l1") -> float:
     """Class-wise calibration error: the norm over classes of the norms over bins.
 
     Args:
@@ -86,7 +82,7 @@ def classwise_error(bins: Sequence[ReliabilityBins], norm: str = "l1") -> float:
     Examples:
         >>> from keras_robust.calibration import bin_classwise, classwise_error
         >>> bins = bin_classwise([0, 1], [[1.0, 0.0], [1.0, 0.0]])
-        >>> [b.ece("l2") for b in bins], classwise_error(bins, "l2")
+        >>> [b.ece("l2") for b in bins], classwise_error(bins, norm="l2")
         ([0.5, 0.5], 0.5)
 
     Reference:

@@ -82,18 +82,10 @@ def events_of(owner: str, predictions: Predictions, notion: str) -> Events:
                 f"notion='positive' with {prob.shape[-1]} classes",
                 "For each class against the rest use `bin_classwise`.",
             )
-        return one_class(predictions, 1)
-    return _events(predictions, prob.argmax(axis=-1))
-
-
-def one_class(predictions: Predictions, label: int) -> Events:
-    """Returns the events that a row is of one class."""
-    return _events(predictions, np.full(len(predictions.prob), label))
-
-
-def _events(predictions: Predictions, event: np.ndarray) -> Events:
-    prob, label = predictions.prob, predictions.label
-    row = np.arange(len(prob))
+        event = np.ones(len(prob), "int64")
+    else:
+        event = prob.argmax(axis=-1)
+    label, row = predictions.label, np.arange(len(prob))
     correct = (event == label) if label.ndim == 1 else label[row, event]
     return Events(
         prob[row, event],

@@ -8,12 +8,11 @@ import numpy as np
 from keras_robust._inputs import checks
 from keras_robust._inputs.arrays import numeric
 from keras_robust._inputs.options import checked_average, checked_norm, checked_num_bins
-from keras_robust._inputs.predictions import spread_weights
+from keras_robust._inputs.predictions import read_predictions, spread_weights
 from keras_robust._numerics import probability_slack
-from keras_robust.calibration._bins.binning import bin_events
+from keras_robust.calibration._bins.binning import binned
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.classwise import check_tables
-from keras_robust.calibration._bins.events import read_events
 
 
 def bin_multilabel(
@@ -33,7 +32,7 @@ def bin_multilabel(
         y_prob: Sigmoid probabilities of shape `(..., L)`, or logits with
             `from_logits=True`.
         num_bins: Number of bins of equal width of each label. Defaults to 15.
-        from_logits: Whether `y_prob` holds logits. Defaults to False.
+        from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: Optional weights, one per sample, per position, or per entry.
         ignore_class: Entries of `y_true` equal to it are left out, each by itself; or
             None. Defaults to -100.
@@ -59,26 +58,23 @@ def bin_multilabel(
     weight = _weight_of_entries(owner, sample_weight, y_prob.shape)
     ignore_class = checks.ignored_class(owner, ignore_class)
     _check_labels(owner, y_true, (weight > 0) & (y_true != ignore_class))
-    return tuple(
-        bin_events(
-            read_events(
-                owner,
-                y_true[..., label],
-                y_prob[..., label : label + 1],
-                notion="positive",
-                from_logits=from_logits,
-                sample_weight=weight[..., label],
-                ignore_class=ignore_class,
-            ),
-            num_bins,
-            "equal_width",
-        )
-        for label in range(y_prob.shape[-1])
+    entries = read_predictions(
+        owner,
+        y_true,
+        y_prob[..., None],  # each a single sigmoid output
+        from_logits=from_logits,
+        sample_weight=weight,
+        ignore_class=ignore_class,
     )
+    # A column for each label again; what does not count has weight 0.
+    columns = np.zeros((3, y_prob.size))
+    columns[:, entries.row] = entries.weight, entries.prob[:, 1], entries.label[:, 1]
+    weight, prob, truth = columns.reshape(3, -1, y_prob.shape[-1])
+    return binned(prob, weight, num_bins, entries.dtype).tables(truth)
 
 
 def multilabel_error(
-    bins: Sequence[ReliabilityBins], norm: str = "l1", average: str = "macro"
+    bins: Sequence[ReliabilityBins], *, norm: str = "l1", average: str = "macro"
 ) -> float:
     """Calibration error of multi-label predictions.
 

@@ -161,12 +161,12 @@ def count_steps(ax: Any, bins: ReliabilityBins, order: int) -> Any:
 
 
 def finish(
-    ax: Any, count_ax: Any, counts: np.ndarray, title: str | None, notion: str
+    ax: Any, count_ax: Any, counts: np.ndarray, name: str | None, notion: str
 ) -> None:
     """Sets limits, labels and scales of the diagram and of the counts below."""
     x, y = AXES[notion]
     ax.set(xlim=(0, 1), ylim=(0, 1), ylabel=y)
-    ax.set_title(title or "", parse_math=False)  # a name may hold dollars
+    ax.set_title(name or "", parse_math=False)  # a name may hold dollars
     ax.tick_params(labelbottom=False)
     counts = counts[counts > 0]
     if len(counts):

@@ -27,7 +27,7 @@ class ReliabilityComparison:
         bins: A mapping of names to `ReliabilityBins`, drawn in its order.
         level: Probability of the whiskers, or None to draw none. Defaults to 0.95.
         notion: What the bins are about, for the labels. Defaults to `"top_label"`.
-        title: Title of the diagram, or None.
+        name: Title of the diagram, or None.
 
     Attributes:
         bins: The tables that are drawn, by name.
@@ -54,7 +54,7 @@ class ReliabilityComparison:
         *,
         level: float | None = 0.95,
         notion: str = "top_label",
-        title: str | None = None,
+        name: str | None = None,
     ) -> None:
         self.bins = checked_mapping("ReliabilityComparison", "bins", bins)
         if not all(isinstance(b, ReliabilityBins) for b in self.bins.values()):
@@ -66,7 +66,7 @@ class ReliabilityComparison:
         owner = "ReliabilityComparison"
         self.level = None if level is None else checked_level(owner, level)
         self.notion = checked_notion(owner, notion)
-        self.title = title
+        self.name = name
 
     @classmethod
     def from_predictions(
@@ -81,23 +81,22 @@ class ReliabilityComparison:
         sample_weight: Any = None,
         ignore_class: int | None = -100,
         level: float | None = 0.95,
-        title: str | None = None,
+        name: str | None = None,
         ax: Any = None,
     ) -> "ReliabilityComparison":
         """Bins the predictions of several models for the same labels and draws them.
 
         Args:
             y_true: Labels, as in `bin_predictions`.
-            y_prob: A mapping of names to probabilities, or to logits with
-                `from_logits=True`.
-            num_bins: As in `bin_predictions`.
-            binning: As in `bin_predictions`.
-            notion: As in `bin_predictions`.
-            from_logits: As in `bin_predictions`.
+            y_prob: A mapping of names to predictions, as in `bin_predictions`.
+            num_bins: As in `bin_predictions`. Defaults to 15.
+            binning: As in `bin_predictions`. Defaults to `"equal_width"`.
+            notion: As in `bin_predictions`. Defaults to `"top_label"`.
+            from_logits: As in `bin_predictions`. Defaults to False.
             sample_weight: As in `bin_predictions`.
-            ignore_class: As in `bin_predictions`.
-            level: Probability of the whiskers, or None. Defaults to 0.95.
-            title: Title of the diagram, or None.
+            ignore_class: As in `bin_predictions`. Defaults to -100.
+            level: As of the class. Defaults to 0.95.
+            name: As of the class.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
         Returns:
@@ -109,7 +108,7 @@ class ReliabilityComparison:
         """
         y_prob = checked_mapping("ReliabilityComparison", "y_prob", y_prob)
         bins = {
-            name: bin_predictions(
+            model: bin_predictions(
                 y_true,
                 prob,
                 num_bins=num_bins,
@@ -119,9 +118,9 @@ class ReliabilityComparison:
                 sample_weight=sample_weight,
                 ignore_class=ignore_class,
             )
-            for name, prob in y_prob.items()
+            for model, prob in y_prob.items()
         }
-        return cls(bins, level=level, notion=notion, title=title).plot(ax)
+        return cls(bins, level=level, notion=notion, name=name).plot(ax)
 
     def plot(self, ax: Any = None) -> "ReliabilityComparison":
         """Draws the diagram into `ax`, or into a new figure.
@@ -145,7 +144,7 @@ class ReliabilityComparison:
             self.curves_[name] = artists.curve(ax, bins, self.level, order)
             self.counts_[name] = artists.count_steps(self.count_ax_, bins, order)
         counts = np.concatenate([bins.count for bins in self.bins.values()])
-        artists.finish(ax, self.count_ax_, counts, self.title, self.notion)
+        artists.finish(ax, self.count_ax_, counts, self.name, self.notion)
         labels = [_with_ece(name, bins) for name, bins in self.bins.items()]
         legend = ax.legend(list(self.curves_.values()), labels, fontsize="small")
         for text in legend.get_texts():
@@ -189,5 +188,5 @@ def checked_mapping(owner: str, argument: str, values: Any) -> dict[str, Any]:
 
 
 def _with_ece(name: str, bins: ReliabilityBins) -> str:
-    null = bins.null_ece()
-    return f"{name}: ECE {null.value:.3f} (if calibrated {null.mean:.3f})"
+    ece = bins.null_ece()
+    return f"{name}: ECE {ece.value:.3f} (if calibrated {ece.null_mean:.3f})"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from keras_robust._inputs.options import (
     checked_batch_size,
     checked_binning,
@@ -15,6 +17,7 @@ from keras_robust._inputs.predicted import predicted
 from keras_robust.calibration._bins.binning import bin_events, bin_predictions
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.events import read_batches
+from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._display import artists
 
 
@@ -41,6 +44,9 @@ class ReliabilityDisplay:
         notion: What the bins are about, for the labels: `"top_label"` or `"positive"`.
             Defaults to `"top_label"`.
         name: Title of the diagram, or None.
+        ece: The ECE to write, beside its null value, as a `MeasuredValue`: such as
+            `calibration_report(...)["ece"]`, whose null is drawn row by row. None for
+            `bins.null_ece()`.
 
     Attributes:
         bins: The table that is drawn.
@@ -72,6 +78,7 @@ class ReliabilityDisplay:
         level: float | None = 0.95,
         notion: str = "top_label",
         name: str | None = None,
+        ece: MeasuredValue | None = None,
     ) -> None:
         if not isinstance(bins, ReliabilityBins):
             raise TypeError(
@@ -79,7 +86,13 @@ class ReliabilityDisplay:
                 f"Received: an object of type {type(bins).__name__}. "
                 "Make one with `bin_predictions` or use `from_predictions`."
             )
-        self.bins = bins
+        if not isinstance(ece, MeasuredValue | None):
+            raise TypeError(
+                "ReliabilityDisplay: `ece` must be a MeasuredValue or None. "
+                f"Received: an object of type {type(ece).__name__}. "
+                "Pass what `null_ece` or a report gives."
+            )
+        self.bins, self.ece = bins, ece
         self.min_count = checked_min_count("ReliabilityDisplay", min_count)
         self.level = (
             None if level is None else checked_level("ReliabilityDisplay", level)
@@ -108,17 +121,16 @@ class ReliabilityDisplay:
 
         Args:
             y_true: Labels, as in `bin_predictions`.
-            y_prob: Probabilities, or logits with `from_logits=True`.
-            num_bins: Number of bins. Defaults to 15.
-            binning: `"equal_width"` or `"equal_mass"`. Defaults to `"equal_width"`.
-            notion: `"top_label"` or `"positive"`. Defaults to `"top_label"`.
-            from_logits: Whether `y_prob` holds logits. Defaults to False.
-            sample_weight: Optional weights.
-            ignore_class: Label of positions to leave out, or None. Defaults to -100.
-            min_count: Draw bins with a smaller count pale, and leave them out of the
-                MCE. Defaults to 0.
-            level: Probability of whiskers and boxes, or None. Defaults to 0.95.
-            name: Title of the diagram, or None.
+            y_prob: Predictions, as in `bin_predictions`.
+            num_bins: As in `bin_predictions`. Defaults to 15.
+            binning: As in `bin_predictions`. Defaults to `"equal_width"`.
+            notion: As in `bin_predictions`. Defaults to `"top_label"`.
+            from_logits: As in `bin_predictions`. Defaults to False.
+            sample_weight: As in `bin_predictions`.
+            ignore_class: As in `bin_predictions`. Defaults to -100.
+            min_count: As of the class. Defaults to 0.
+            level: As of the class. Defaults to 0.95.
+            name: As of the class.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
         Returns:
@@ -176,14 +188,14 @@ class ReliabilityDisplay:
             batch_size: Rows that are predicted at a time, with `y`. Defaults to 32.
             steps: Number of batches to read of a dataset; one that does not end needs
                 it. Defaults to None, all.
-            num_bins: Number of bins. Defaults to 15.
-            binning: As in `from_predictions`.
-            notion: As in `from_predictions`.
+            num_bins: As in `bin_predictions`. Defaults to 15.
+            binning: As in `bin_predictions`. Defaults to `"equal_width"`.
+            notion: As in `bin_predictions`. Defaults to `"top_label"`.
             from_logits: Whether the model returns logits. Defaults to False.
-            min_count: As in `from_predictions`.
-            level: As in `from_predictions`.
+            min_count: As of the class. Defaults to 0.
+            level: As of the class. Defaults to 0.95.
             name: Title of the diagram, or None for the model's name.
-            ax: As in `from_predictions`.
+            ax: Matplotlib axes to draw in, or None for a new figure.
 
         Returns:
             The display, drawn.
@@ -226,10 +238,9 @@ class ReliabilityDisplay:
 
         Args:
             metric: An `ExpectedCalibrationError` or `MaximumCalibrationError`.
-            min_count: Draw bins with a smaller count pale, and leave them out of the
-                MCE. None takes the metric's own, or 0.
-            level: Probability of whiskers and boxes, or None. Defaults to 0.95.
-            name: Title of the diagram, or None.
+            min_count: As of the class. None takes the metric's own, or 0.
+            level: As of the class. Defaults to 0.95.
+            name: As of the class.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
         Returns:
@@ -306,9 +317,11 @@ class ReliabilityDisplay:
         return self.bins.to_frame()
 
     def _summary(self) -> str:
-        bins = self.bins
-        null = bins.null_ece()
+        bins, ece = self.bins, self.ece or self.bins.null_ece()
+        null = (
+            "" if np.isnan(ece.null_mean) else f"(if calibrated {ece.null_mean:.3f})\n"
+        )
         return (
-            f"ECE {null.value:.3f}\n(if calibrated {null.mean:.3f})\n"
+            f"ECE {ece.value:.3f}\n{null}"
             f"MCE {bins.mce(self.min_count):.3f}\nn {bins.total:,.0f}"
         )

@@ -1,8 +1,10 @@
-"""What every recalibration shares: reading logits, the two methods, the report."""
+"""What the recalibrations share: predictions read, `fit`, `transform`, layers."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_robust._inputs import checks
@@ -15,23 +17,92 @@ from keras_robust._theory import simplex
 from keras_robust.calibration._recalibration.rows import Rows
 
 
-class Recalibrator:
-    """Base of the recalibrations: `fit` on held-out labels, then `transform`.
+class Recalibration:
+    """Base of the recalibrations: a map from a model's predictions to calibrated ones.
 
-    A subclass implements `_fit(rows)` and `_recalibrate(log_prob)`, both on rows of
-    log-probabilities, which are the logits up to a constant for each row.
+    A subclass implements `_calibrated(log_prob)`, from rows of log-probabilities, which
+    are the logits up to a constant for each row, to probabilities.
+    """
+
+    def __init__(self, *, from_logits: bool = False) -> None:
+        self.from_logits = checks.flag(type(self).__name__, "from_logits", from_logits)
+
+    def transform(self, y_prob: Any) -> np.ndarray:
+        """Returns calibrated probabilities.
+
+        Args:
+            y_prob: Predictions, as in `bin_predictions`: probabilities, or logits if
+                the object was made with `from_logits=True`.
+
+        Returns:
+            Float64 probabilities of the shape of `y_prob`.
+
+        Raises:
+            ValueError: If a prediction is NaN or no probability, the classes do not
+                fit, or `fit` is there and was not called.
+        """
+        owner = type(self).__name__
+        self._check_last_axis(last_axis(owner, y_prob))
+        return map_rows(owner, y_prob, self.from_logits, self._calibrated)
+
+    def as_layer(self, **kwargs: Any) -> keras.layers.Layer:
+        """Returns a layer that makes a model's logits those of calibrated predictions.
+
+        Append it to the model, whose outputs must be logits, and save the whole. The
+        softmax (or sigmoid) of its outputs is what `transform` returns.
+
+        Args:
+            **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
+
+        Returns:
+            A `Temperature` or a `ScaleAndBias`.
+
+        Raises:
+            ValueError: If there is no such layer, the object was made for
+                probabilities, or `fit` is there and was not called.
+        """
+        self._check_last_axis(None)
+        layer = self._layer(**kwargs)
+        if not self.from_logits:
+            raise checks.invalid(
+                type(self).__name__,
+                "from_logits",
+                "True to make a layer, which takes logits",
+                "from_logits=False",
+                "Give the model an output of logits, and use that.",
+            )
+        return layer
+
+    def _check_last_axis(self, size: int | None) -> None:
+        """Raises where predictions with a last axis of `size` cannot be mapped."""
+
+    def _calibrated(self, log_prob: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _layer(self, **kwargs: Any) -> keras.layers.Layer:
+        raise NotImplementedError
+
+    def _no_layer(self, received: str) -> ValueError:
+        owner, fix = type(self).__name__, "Call `transform` on what the model predicts."
+        expected = "of a map from logits to logits"
+        return checks.invalid(owner, "as_layer", expected, received, fix)
+
+
+class FittedRecalibration(Recalibration):
+    """Base of the recalibrations that are fitted to held-out labels.
+
+    Labels come before predictions, `fit(y_true, y_prob)`, as in scikit-learn's metrics
+    and everywhere in this package. A subclass implements `_fit(rows)` and
+    `_recalibrate(log_prob)`, which returns log-probabilities.
     """
 
     nll_before_: float
     nll_after_: float
 
-    def __init__(self, *, from_logits: bool = True) -> None:
-        self.from_logits = checks.flag(type(self).__name__, "from_logits", from_logits)
-
     def fit(
         self,
         y_true: Any,
-        logits: Any,
+        y_prob: Any,
         *,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
@@ -39,48 +110,27 @@ class Recalibrator:
         """Fits to predictions on labels that the model was not trained on.
 
         Args:
-            y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-                targets of the shape of `logits`.
-            logits: Logits of shape `(..., K)`, or probabilities with
-                `from_logits=False`; `K = 1` means a single sigmoid output.
-            sample_weight: Optional weights, one per position or one per sample. Weight
-                2 equals the row twice; rows of weight 0 are left out.
-            ignore_class: Label of positions to leave out, or None. Defaults to -100.
+            y_true: Labels, as in `bin_predictions`.
+            y_prob: Predictions, as in `bin_predictions`: probabilities, or logits if
+                the object was made with `from_logits=True`.
+            sample_weight: As in `bin_predictions`.
+            ignore_class: As in `bin_predictions`. Defaults to -100.
 
         Returns:
             The object itself.
 
         Raises:
-            ValueError: If shapes do not fit, a label is no class, a logit is NaN, a
-                label has probability 0, or nothing is left to fit to.
+            ValueError: As `bin_predictions`; if a label has probability 0, or nothing
+                is left to fit to.
         """
-        rows = self._rows(y_true, logits, sample_weight, ignore_class)
+        rows = self._rows(y_true, y_prob, sample_weight, ignore_class)
         self._fit(rows)
         self._num_classes = rows.log_prob.shape[-1]
         self.nll_before_ = rows.nll(rows.log_prob)
         self.nll_after_ = rows.nll(self._recalibrate(rows.log_prob))
         return self
 
-    def transform(self, logits: Any) -> np.ndarray:
-        """Returns calibrated probabilities.
-
-        Args:
-            logits: Logits of shape `(..., K)`, or probabilities with
-                `from_logits=False`, of as many classes as in `fit`.
-
-        Returns:
-            Float64 probabilities of the shape of `logits`.
-
-        Raises:
-            ValueError: If a logit is NaN, the classes are not those of `fit`, or `fit`
-                was not called.
-        """
-        self._check_fitted()
-        owner = type(self).__name__
-        return map_rows(owner, logits, self.from_logits, self._calibrated)
-
     def _calibrated(self, log_prob: np.ndarray) -> np.ndarray:
-        self._check_num_classes(log_prob, self._num_classes)
         return np.exp(self._recalibrate(log_prob))
 
     def _fit(self, rows: Rows) -> None:
@@ -90,23 +140,22 @@ class Recalibrator:
         raise NotImplementedError
 
     def _rows(
-        self, y_true: Any, logits: Any, sample_weight: Any, ignore_class: int | None
+        self, y_true: Any, y_prob: Any, sample_weight: Any, ignore_class: int | None
     ) -> Rows:
         owner = type(self).__name__
         predictions = read_predictions(
             owner,
             y_true,
-            logits,
+            y_prob,
             from_logits=self.from_logits,
             sample_weight=sample_weight,
             ignore_class=ignore_class,
-            argument="logits",
         )
         if self.from_logits and _look_like_probabilities(
-            predictions.logits, single=np.shape(logits)[-1] == 1
+            predictions.logits, single=np.shape(y_prob)[-1] == 1
         ):
             warnings.warn(
-                f"{owner}: all rows of `logits` are in [0, 1] and sum to 1, or are one "
+                f"{owner}: all rows of `y_prob` are in [0, 1] and sum to 1, or are one "
                 f"number in [0, 1]. If they are probabilities, use {owner}"
                 "(from_logits=False).",
                 UserWarning,
@@ -127,39 +176,38 @@ class Recalibrator:
         if lost:
             raise checks.invalid(
                 owner,
-                "logits",
+                "y_prob",
                 "such that no label has probability 0",
                 f"{lost} labels of probability 0",
-                "Pass logits, in which small probabilities do not underflow.",
+                "Pass logits and from_logits=True: they do not underflow.",
             )
         return rows
 
-    def _check_fitted(self) -> None:
+    def _check_last_axis(self, size: int | None) -> None:
+        owner = type(self).__name__
         if not hasattr(self, "nll_after_"):
             raise ValueError(
-                f"{type(self).__name__}: `fit` must be called first. Received: an "
-                "object that was not fitted. Call fit(y_true, logits) on held-out "
-                "labels."
+                f"{owner}: `fit` must be called first. Received: an object that was "
+                "not fitted. Call fit(y_true, y_prob) on held-out labels."
             )
-
-    def _check_num_classes(self, log_prob: np.ndarray, num_classes: int) -> None:
-        if log_prob.shape[-1] != num_classes:
+        if size is not None and max(size, 2) != self._num_classes:
             raise checks.invalid(
-                type(self).__name__,
-                "logits",
-                f"of the {num_classes} classes of `fit`",
-                f"{log_prob.shape[-1]} classes",
+                owner,
+                "y_prob",
+                f"of the {self._num_classes} classes of `fit`",
+                f"{max(size, 2)} classes",
                 "Fit again for another model.",
             )
 
     def _check_finite(self, log_prob: np.ndarray) -> None:
-        if np.isneginf(log_prob).any():
+        ruled_out = np.isneginf(log_prob).any(axis=-1)
+        if ruled_out.any():
             raise checks.invalid(
                 type(self).__name__,
-                "logits",
-                "finite, and probabilities above 0",
-                f"{int(np.isneginf(log_prob).any(axis=-1).sum())} other rows",
-                "Pass logits, in which small probabilities do not underflow.",
+                "y_prob",
+                "of finite logits, or of probabilities above 0",
+                f"{int(ruled_out.sum())} rows with a class ruled out",
+                "Pass logits and from_logits=True: they do not underflow.",
             )
 
     def _settings(self) -> dict[str, Any]:
@@ -170,8 +218,8 @@ class Recalibrator:
 
     def __repr__(self) -> str:
         shown = dict(self._settings())
-        if not self.from_logits:
-            shown["from_logits"] = False
+        if self.from_logits:
+            shown["from_logits"] = True
         if hasattr(self, "nll_after_"):
             shown |= {"nll_before": self.nll_before_, "nll_after": self.nll_after_}
             shown |= self._report()
@@ -182,29 +230,42 @@ class Recalibrator:
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def map_rows(owner: str, logits: Any, from_logits: bool, function: Any) -> np.ndarray:
-    """Returns probabilities (..., K): `function` of the rows of log-probabilities."""
-    shape = np.shape(logits)
+def last_axis(owner: str, y_prob: Any) -> int:
+    """Returns the size of the last axis of predictions, at least 1."""
+    shape = np.shape(y_prob)
     if len(shape) == 0 or shape[-1] == 0:
         raise checks.invalid(
             owner,
-            "logits",
+            "y_prob",
             "of shape (..., num_classes)",
-            f"logits.shape={shape}",
+            f"y_prob.shape={shape}",
             "A single sigmoid output needs a last axis of 1.",
         )
+    return shape[-1]
+
+
+def map_rows(
+    owner: str,
+    y_prob: Any,
+    from_logits: bool,
+    function: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Returns probabilities of the shape of `y_prob`, by rows of log-probabilities.
+
+    `function` maps log-probabilities (N, K), K >= 2, to probabilities.
+    """
+    single, shape = last_axis(owner, y_prob) == 1, np.shape(y_prob)
     predictions = read_predictions(
         owner,
         np.zeros(shape[:-1], int),
-        logits,
+        y_prob,
         from_logits=from_logits,
         sample_weight=None,
         ignore_class=None,
-        argument="logits",
     )
     prob = function(_log_prob(owner, predictions))
     # A single output is the second of two classes.
-    return prob[:, -1:].reshape(shape) if shape[-1] == 1 else prob.reshape(shape)
+    return (prob[:, 1] if single else prob).reshape(shape)
 
 
 def _look_like_probabilities(logits: np.ndarray, single: bool) -> bool:
@@ -215,7 +276,7 @@ def _look_like_probabilities(logits: np.ndarray, single: bool) -> bool:
 
 
 def _log_prob(owner: str, predictions: Predictions) -> np.ndarray:
-    checked_distributions(owner, predictions, "logits")
+    checked_distributions(owner, predictions)
     return simplex.log_softmax(predictions.log_prob)
 
 

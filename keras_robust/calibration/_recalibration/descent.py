@@ -14,10 +14,10 @@ _FLAT = 1e-7
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
-def minimise(
+def minimize(
     objective: Objective, start: np.ndarray, identity: np.ndarray
 ) -> tuple[np.ndarray, bool, int]:
-    """Returns the minimiser, whether it converged, and the number of iterations.
+    """Returns the minimizer, whether it converged, and the number of iterations.
 
     `objective` returns its value and gradient. Where rounding leaves it above its value
     at `identity`, that is returned.

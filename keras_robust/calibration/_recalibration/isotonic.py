@@ -1,15 +1,16 @@
 """Isotonic calibration."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from keras_robust._inputs import checks
 from keras_robust._theory import simplex
-from keras_robust.calibration._recalibration.base import Recalibrator
+from keras_robust.calibration._recalibration.base import FittedRecalibration
 from keras_robust.calibration._recalibration.rows import Rows
 
 
-class IsotonicCalibration(Recalibrator):
+class IsotonicCalibration(FittedRecalibration):
     """Isotonic calibration: the best rising step function of each probability.
 
     Use it with some thousand held-out labels and two classes, where the shape of the
@@ -28,8 +29,7 @@ class IsotonicCalibration(Recalibrator):
     for K > 2 predictions may change.
 
     Args:
-        from_logits: Whether `logits` holds logits; otherwise it holds probabilities.
-            Defaults to True.
+        from_logits: Whether `y_prob` holds logits. Defaults to False.
 
     Attributes:
         steps_: For class 1, or for each of K > 2 classes, a pair of arrays: the
@@ -43,7 +43,7 @@ class IsotonicCalibration(Recalibrator):
     Examples:
         >>> from keras_robust.calibration import IsotonicCalibration
         >>> prob = [[0.2], [0.4], [0.6], [0.8]]
-        >>> isotonic = IsotonicCalibration(from_logits=False).fit([0, 1, 0, 1], prob)
+        >>> isotonic = IsotonicCalibration().fit([0, 1, 0, 1], prob)
         >>> isotonic.transform([[0.1], [0.5], [0.9]])[:, 0].tolist()
         [0.0, 0.5, 1.0]
 
@@ -63,9 +63,7 @@ class IsotonicCalibration(Recalibrator):
         ]
 
     def _recalibrate(self, log_prob: np.ndarray) -> np.ndarray:
-        steps = self.steps_
-        self._check_num_classes(log_prob, max(len(steps), 2))
-        prob = np.exp(log_prob)
+        steps, prob = self.steps_, np.exp(log_prob)
         if len(steps) == 1:
             positive = np.interp(prob[:, 1], *steps[0])
             return simplex.log_of(np.stack([1 - positive, positive], axis=-1))
@@ -76,6 +74,9 @@ class IsotonicCalibration(Recalibrator):
         share = mapped / np.where(total == 0, 1, total)
         return simplex.log_of(np.where(total == 0, 1 / len(steps), share))
 
+    def _layer(self, **kwargs: Any) -> NoReturn:
+        raise self._no_layer("step functions, whose probabilities may be exactly 0")
+
     def _report(self) -> dict[str, Any]:
         return {"num_steps": [len(x) for x, _ in self.steps_]}
 
@@ -83,13 +84,7 @@ class IsotonicCalibration(Recalibrator):
 def _isotonic_steps(
     prob: np.ndarray, target: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        from sklearn.isotonic import IsotonicRegression
-    except ImportError as error:
-        raise ImportError(
-            "IsotonicCalibration needs scikit-learn: "
-            "pip install 'keras-robust[calibration]'."
-        ) from error
-    regression = IsotonicRegression(y_min=0.0, y_max=1.0)
+    isotonic = checks.optional_module("IsotonicCalibration", "sklearn.isotonic")
+    regression = isotonic.IsotonicRegression(y_min=0.0, y_max=1.0)
     regression.fit(prob, target, sample_weight=weight)
     return regression.X_thresholds_, regression.y_thresholds_

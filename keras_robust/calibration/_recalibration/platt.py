@@ -6,16 +6,17 @@ import numpy as np
 
 from keras_robust._inputs import checks
 from keras_robust._theory import simplex
-from keras_robust.calibration._recalibration.base import Recalibrator
+from keras_robust.calibration._recalibration.base import FittedRecalibration
 from keras_robust.calibration._recalibration.descent import (
     Objective,
     has_minimum,
-    minimise,
+    minimize,
 )
 from keras_robust.calibration._recalibration.rows import Rows
+from keras_robust.calibration._recalibration.scale_and_bias import ScaleAndBias
 
 
-class PlattScaling(Recalibrator):
+class PlattScaling(FittedRecalibration):
     """Platt scaling: a scale and a bias for the logit of one of two classes.
 
     For two classes, given as one sigmoid output or as two softmax outputs, where
@@ -23,7 +24,7 @@ class PlattScaling(Recalibrator):
     more classes, see `VectorScaling`.
 
     The calibrated probability of class 1 is sigmoid(scale * z + bias), where z is its
-    logit, or the difference of the two. Scale and bias minimise the mean negative
+    logit, or the difference of the two. Scale and bias minimize the mean negative
     log-likelihood (NLL), which is convex. With `smoothed_targets=True` labels are first
     replaced by Platt's, (n₁ + 1)/(n₁ + 2) for class 1 and 1/(n₀ + 2) for class 0, where
     n₁ and n₀ are their numbers: then there always is a minimum if both classes occur.
@@ -34,8 +35,8 @@ class PlattScaling(Recalibrator):
 
     Args:
         smoothed_targets: Whether to fit to Platt's targets. Defaults to False.
-        from_logits: Whether `logits` holds logits; otherwise it holds probabilities,
-            all above 0 and below 1. Defaults to True.
+        from_logits: Whether `y_prob` holds logits; otherwise it holds probabilities,
+            all above 0 and below 1. Defaults to False.
 
     Attributes:
         scale_: The scale, after `fit`.
@@ -48,7 +49,7 @@ class PlattScaling(Recalibrator):
     Examples:
         >>> from keras_robust.calibration import PlattScaling
         >>> logits = [[-1.0], [-1.0], [-1.0], [1.0], [1.0], [1.0], [1.0]]
-        >>> scaling = PlattScaling().fit([0, 0, 1, 1, 1, 1, 0], logits)
+        >>> scaling = PlattScaling(from_logits=True).fit([0, 0, 1, 1, 1, 1, 0], logits)
         >>> scaling.transform([[-1.0], [1.0]])[:, 0].round(3).tolist()
         [0.333, 0.75]
 
@@ -62,7 +63,7 @@ class PlattScaling(Recalibrator):
     num_iterations_: int
 
     def __init__(
-        self, *, smoothed_targets: bool = False, from_logits: bool = True
+        self, *, smoothed_targets: bool = False, from_logits: bool = False
     ) -> None:
         super().__init__(from_logits=from_logits)
         self.smoothed_targets = checks.flag(
@@ -76,7 +77,7 @@ class PlattScaling(Recalibrator):
         objective = _nll(rows._replace(target=target), logit / unit)
         # From the base rate, which no logits can saturate.
         start, identity = np.zeros(2), np.array([unit, 0.0])
-        best, converged, self.num_iterations_ = minimise(objective, start, identity)
+        best, converged, self.num_iterations_ = minimize(objective, start, identity)
         self.scale_, self.bias_ = float(best[0] / unit), float(best[1])
         self.converged_ = converged and (
             self.smoothed_targets
@@ -95,13 +96,18 @@ class PlattScaling(Recalibrator):
         if log_prob.shape[-1] != 2:
             raise checks.invalid(
                 "PlattScaling",
-                "logits",
+                "y_prob",
                 "of two classes, with a last axis of 1 or 2",
                 f"{log_prob.shape[-1]} classes",
                 "For more, use VectorScaling or TemperatureScaling.",
             )
         self._check_finite(log_prob)
         return log_prob[:, 1] - log_prob[:, 0]
+
+    def _layer(self, **kwargs: Any) -> ScaleAndBias:
+        # The difference of its two outputs is scale * z + bias.
+        half = self.bias_ / 2
+        return ScaleAndBias([self.scale_] * 2, [-half, half], **kwargs)
 
     def _settings(self) -> dict[str, Any]:
         return {"smoothed_targets": True} if self.smoothed_targets else {}

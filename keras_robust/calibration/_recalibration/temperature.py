@@ -9,7 +9,7 @@ import numpy as np
 from keras_robust._inputs import checks
 from keras_robust._inputs.arrays import numeric
 from keras_robust._theory import simplex
-from keras_robust.calibration._recalibration.base import Recalibrator, map_rows
+from keras_robust.calibration._recalibration.base import FittedRecalibration, map_rows
 from keras_robust.calibration._recalibration.rows import Rows
 from keras_robust.calibration._recalibration.temperature_layer import Temperature
 
@@ -42,15 +42,15 @@ class Solution(NamedTuple):
     num_iterations: int
 
 
-class TemperatureScaling(Recalibrator):
+class TemperatureScaling(FittedRecalibration):
     """Temperature scaling: divides all logits by one number, fitted to held-out labels.
 
     The first recalibration to try: one parameter, hardly to be overfitted, and no
     prediction changes. It cannot mend a model that is over-confident in one class and
     under-confident in another: see `VectorScaling`. Without held-out labels, see
-    `analytic_calibrator`.
+    `AnalyticCalibration`.
 
-    The calibrated probabilities are softmax(logits / T), with the T > 0 that minimises
+    The calibrated probabilities are softmax(logits / T), with the T > 0 that minimizes
     the negative log-likelihood (NLL). That is convex in 1/T, and its derivative is
     solved for 0 over log T.
 
@@ -67,9 +67,9 @@ class TemperatureScaling(Recalibrator):
     but one of 700 samples; fewer do so less surely.
 
     Args:
-        from_logits: Whether `logits` holds logits; otherwise it holds probabilities,
+        from_logits: Whether `y_prob` holds logits; otherwise it holds probabilities,
             whose logarithms are taken, and a probability of 0 stays 0. Defaults to
-            True.
+            False.
 
     Attributes:
         temperature_: The temperature T, after `fit`.
@@ -81,7 +81,7 @@ class TemperatureScaling(Recalibrator):
 
     Examples:
         >>> from keras_robust.calibration import TemperatureScaling
-        >>> scaling = TemperatureScaling()
+        >>> scaling = TemperatureScaling(from_logits=True)
         >>> scaling = scaling.fit([0, 1, 0, 0], [[4, 0], [0, 4], [4, 0], [0, 4]])
         >>> round(scaling.temperature_, 4)  # right in 3 of 4, so 4 / T = log(3)
         3.641
@@ -109,48 +109,28 @@ class TemperatureScaling(Recalibrator):
     def _recalibrate(self, log_prob: np.ndarray) -> np.ndarray:
         return scaled(log_prob, self.temperature_)
 
-    def scale(self, logits: Any) -> np.ndarray:
+    def scale(self, y_prob: Any) -> np.ndarray:
         """Returns calibrated logits.
 
         Args:
-            logits: As in `transform`; probabilities count as their logarithms.
+            y_prob: As in `transform`; probabilities count as their logarithms.
 
         Returns:
-            Float64 array of the shape of `logits`: the logits divided by T, or the
+            Float64 array of the shape of `y_prob`: logits divided by T, or the
             logarithms of the calibrated probabilities, up to infinity.
 
         Raises:
-            ValueError: If `fit` was not called.
+            ValueError: As `transform`.
         """
-        prob = self.transform(logits)  # which checks them
+        prob = self.transform(y_prob)  # which checks them
         if self.from_logits:
-            logits = numeric("TemperatureScaling", "logits", logits).astype("float64")
+            logits = numeric("TemperatureScaling", "y_prob", y_prob).astype("float64")
             return logits / self.temperature_
         if prob.shape[-1] > 1:
             return simplex.log_of(prob)
         return simplex.log_of(prob) - simplex.log_of(1 - prob)
 
-    def as_layer(self, **kwargs: Any) -> Temperature:
-        """Returns a layer that divides logits by T, to append to a model.
-
-        Args:
-            **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
-
-        Returns:
-            A `Temperature` layer.
-
-        Raises:
-            ValueError: If `fit` was not called, or with `from_logits=False`.
-        """
-        self._check_fitted()
-        if not self.from_logits:
-            raise checks.invalid(
-                "TemperatureScaling",
-                "from_logits",
-                "True to make a layer, which divides logits",
-                "from_logits=False",
-                "Give the model an output of logits, and fit to that.",
-            )
+    def _layer(self, **kwargs: Any) -> Temperature:
         return Temperature(self.temperature_, **kwargs)
 
     def _report(self) -> dict[str, Any]:
@@ -163,25 +143,26 @@ class TemperatureScaling(Recalibrator):
 
 
 def temperature_scale(
-    logits: Any, temperature: float, *, from_logits: bool = True
+    y_prob: Any, temperature: float, *, from_logits: bool = False
 ) -> np.ndarray:
-    """Returns softmax(logits / temperature).
+    """Returns predictions at a temperature, softmax(logits / temperature).
 
     Args:
-        logits: Logits of shape `(..., K)`, or probabilities with `from_logits=False`,
-            whose logarithms are taken; `K = 1` means a single sigmoid output.
+        y_prob: Predictions, as in `bin_predictions`; of probabilities the logarithms
+            are taken.
         temperature: Float above 0; above 1 confidence falls.
-        from_logits: Whether `logits` holds logits. Defaults to True.
+        from_logits: Whether `y_prob` holds logits. Defaults to False.
 
     Returns:
-        Float64 probabilities of the shape of `logits`.
+        Float64 probabilities of the shape of `y_prob`.
 
     Raises:
-        ValueError: If a logit is NaN or `temperature` not above 0.
+        ValueError: If a prediction is NaN or no probability, or `temperature` not
+            above 0.
 
     Examples:
         >>> from keras_robust.calibration import temperature_scale
-        >>> temperature_scale([4.0, 0.0], 2.0).round(4).tolist()
+        >>> temperature_scale([4.0, 0.0], 2.0, from_logits=True).round(4).tolist()
         [0.8808, 0.1192]
     """
     owner = "temperature_scale"
@@ -189,7 +170,7 @@ def temperature_scale(
     temperature = checks.positive(owner, "temperature", temperature, fix=fix)
     from_logits = checks.flag(owner, "from_logits", from_logits)
     return map_rows(
-        owner, logits, from_logits, lambda z: np.exp(scaled(z, temperature))
+        owner, y_prob, from_logits, lambda z: np.exp(scaled(z, temperature))
     )
 
 
@@ -215,16 +196,18 @@ def solve_temperature(rows: Rows) -> Solution:
 
 
 def _root(rows: Rows, unit: float, low: float, high: float) -> tuple[float, int, int]:
-    from scipy import optimize
+    from scipy import optimize, special
 
+    # The NLL of logits z is the mean of log(sum_k exp(z_k / T)) - z_label / T. Its
+    # derivative by 1/T is the mean of sum_k p_k z_k - z_label, with p = softmax(z / T);
+    # the second is the mean variance of z under p, so the first rises with 1/T and has
+    # one root at most. That is sought over log T, as the scale of T is not known.
     below = (rows.log_prob - rows.log_prob.max(axis=-1, keepdims=True)) / unit
     finite = np.where(np.isneginf(below), 0.0, below)
     label = rows.of_target(below)
 
     def slope(log_t: float) -> float:
-        # The derivative of the NLL by 1/T, which rises with 1/T: the mean logit under
-        # the model less that of the label.
-        prob = np.exp(simplex.log_softmax(below / math.exp(log_t)))
+        prob = special.softmax(below / math.exp(log_t), axis=-1)
         return float(rows.weight @ ((prob * finite).sum(axis=-1) - label))
 
     if slope(high) >= 0:

@@ -13,8 +13,8 @@ class Temperature(keras.layers.Layer):
     """Divides logits by a temperature: a calibrated model in one file.
 
     Append it to a trained model whose outputs are logits, with the temperature that
-    `TemperatureScaling` found (its method `as_layer` does so), and save the whole. It
-    has no weights and is not trained.
+    `TemperatureScaling` found or `AnalyticCalibration` knows (their method `as_layer`
+    does so), and save the whole. It has no weights and is not trained.
 
     The output is `inputs / temperature`, in float32 at least: under a policy of mixed
     precision neither are the inputs rounded to half precision nor the outputs.
@@ -51,9 +51,14 @@ class Temperature(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns the logits divided by the temperature."""
-        wide = keras.backend.standardize_dtype(inputs.dtype) == "float64"
-        return ops.cast(inputs, "float64" if wide else "float32") / self.temperature
+        return as_float(inputs) / self.temperature
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
         return {**super().get_config(), "temperature": self.temperature}
+
+
+def as_float(logits: Any) -> Any:
+    """Returns logits in float32, or in float64 if they are."""
+    wide = keras.backend.standardize_dtype(logits.dtype) == "float64"
+    return ops.cast(logits, "float64" if wide else "float32")

@@ -7,17 +7,18 @@ import numpy as np
 
 from keras_robust._inputs import checks
 from keras_robust._theory import simplex
-from keras_robust.calibration._recalibration.base import Recalibrator
+from keras_robust.calibration._recalibration.base import FittedRecalibration
 from keras_robust.calibration._recalibration.descent import (
     Objective,
     has_minimum,
-    minimise,
+    minimize,
 )
 from keras_robust.calibration._recalibration.rows import Rows
+from keras_robust.calibration._recalibration.scale_and_bias import ScaleAndBias
 from keras_robust.calibration._recalibration.temperature import solve_temperature
 
 
-class VectorScaling(Recalibrator):
+class VectorScaling(FittedRecalibration):
     """Vector scaling: a scale and a bias for each class, fitted to held-out labels.
 
     Use it where a model is over-confident in some classes and under-confident in
@@ -26,7 +27,7 @@ class VectorScaling(Recalibrator):
     predictions.
 
     The calibrated probabilities are softmax(scale * log p + bias), where p is the
-    softmax of the logits; scale and bias minimise the mean negative log-likelihood
+    softmax of the logits; scale and bias minimize the mean negative log-likelihood
     (NLL) plus l2 * (|scale - 1|² + |bias|²), which is convex. Guo et al. scale the
     logits themselves; log p does not change if a number is added to a row of logits,
     nor does the result then, and probabilities give the same as their logits. The bias
@@ -42,8 +43,8 @@ class VectorScaling(Recalibrator):
     Args:
         l2: Float of at least 0, the pull towards changing nothing; 1e-3 helps where
             classes have few labels. Defaults to 0.
-        from_logits: Whether `logits` holds logits; otherwise it holds probabilities,
-            all above 0. Defaults to True.
+        from_logits: Whether `y_prob` holds logits; otherwise it holds probabilities,
+            all above 0. Defaults to False.
 
     Attributes:
         scale_: Scales of shape `(K,)`, after `fit`.
@@ -56,7 +57,8 @@ class VectorScaling(Recalibrator):
     Examples:
         >>> from keras_robust.calibration import VectorScaling
         >>> logits = [[2, 0], [2, 0], [2, 0], [0, 2], [0, 2], [0, 2]]
-        >>> scaling = VectorScaling().fit([0, 0, 1, 0, 1, 0], logits)
+        >>> scaling = VectorScaling(from_logits=True)
+        >>> scaling = scaling.fit([0, 0, 1, 0, 1, 0], logits)
         >>> scaling.transform([[2.0, 0.0], [0.0, 2.0]])[:, 0].round(3).tolist()
         [0.667, 0.667]
 
@@ -70,7 +72,7 @@ class VectorScaling(Recalibrator):
     converged_: bool
     num_iterations_: int
 
-    def __init__(self, *, l2: float = 0.0, from_logits: bool = True) -> None:
+    def __init__(self, *, l2: float = 0.0, from_logits: bool = False) -> None:
         super().__init__(from_logits=from_logits)
         fix = "0 is no pull, 1e-3 a weak one."
         self.l2 = checks.nonnegative("VectorScaling", "l2", l2, fix=fix)
@@ -82,8 +84,8 @@ class VectorScaling(Recalibrator):
         identity = np.concatenate([unit * one, centre])
         # From the best temperature, near which confidences are not saturated.
         start = identity / solve_temperature(rows).temperature
-        objective = _penalised_nll(rows, unit, centre, self.l2)
-        best, converged, self.num_iterations_ = minimise(objective, start, identity)
+        objective = _penalized_nll(rows, unit, centre, self.l2)
+        best, converged, self.num_iterations_ = minimize(objective, start, identity)
         scale, offset = best.reshape(2, -1)
         self.scale_ = scale / unit
         bias = offset - self.scale_ * centre
@@ -103,9 +105,11 @@ class VectorScaling(Recalibrator):
         )
 
     def _recalibrate(self, log_prob: np.ndarray) -> np.ndarray:
-        self._check_num_classes(log_prob, len(self.scale_))
         self._check_finite(log_prob)
         return simplex.log_softmax(self.scale_ * log_prob + self.bias_)
+
+    def _layer(self, **kwargs: Any) -> ScaleAndBias:
+        return ScaleAndBias(self.scale_, self.bias_, **kwargs)
 
     def _settings(self) -> dict[str, Any]:
         return {"l2": self.l2} if self.l2 else {}
@@ -119,8 +123,10 @@ class VectorScaling(Recalibrator):
         }
 
 
-def _penalised_nll(rows: Rows, unit: float, centre: np.ndarray, l2: float) -> Objective:
-    # Centred: small logits are all near -log K, where scale and bias would be one.
+def _penalized_nll(rows: Rows, unit: float, centre: np.ndarray, l2: float) -> Objective:
+    # Centred: small logits are all near -log K, where scale and bias would be one. With
+    # x = (log p - centre) / unit, scale * log p + bias is (scale * unit) * x + offset
+    # for offset = bias + scale * centre; these two are the parameters.
     x = (rows.log_prob - centre) / unit
 
     def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:

@@ -19,7 +19,7 @@ from keras_robust._inputs.predictions import (
 from keras_robust.calibration._bins.binning import bin_events
 from keras_robust.calibration._bins.events import Events, check_repetitions, events_of
 from keras_robust.calibration._display.comparison import checked_mapping
-from keras_robust.calibration._report.measures import measures_of, null_values
+from keras_robust.calibration._report.measures import measured_values, measures_of
 from keras_robust.calibration._report.report import CalibrationReport
 
 _OWNER = "calibration_report"
@@ -46,19 +46,16 @@ def calibration_report(
     are not drawn by chance: with them no measure has a null value.
 
     Args:
-        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of the shape of the predictions.
-        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`; or
-            a dict of names to such arrays, for several models or before and after
-            recalibration.
+        y_true: Labels, as in `bin_predictions`.
+        y_prob: Predictions, as in `bin_predictions`; or a dict of names to predictions,
+            for several models or before and after recalibration.
         num_bins: Number of bins. Defaults to 15.
-        notion: `"top_label"`, confidence in the predicted class; or `"positive"`, the
-            probability of class 1 of two. Defaults to `"top_label"`.
-        from_logits: Whether `y_prob` holds logits. Defaults to False.
-        sample_weight: Optional weights, one per position or one per sample. For the
-            null values a weighted row is one row, drawn once. They count as
-            repetitions: ones that sum to less than half the number of rows raise.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        notion: As in `bin_predictions`. Defaults to `"top_label"`.
+        from_logits: As in `bin_predictions`. Defaults to False.
+        sample_weight: As in `bin_predictions`. For the null values a weighted row is
+            one row, drawn once. They count as repetitions: ones that sum to less than
+            half the number of rows raise.
+        ignore_class: As in `bin_predictions`. Defaults to -100.
         num_resamples: How often labels are drawn for the null values. Defaults to 500.
         seed: Integer, or a `numpy.random.Generator`. Defaults to 0.
 
@@ -66,8 +63,7 @@ def calibration_report(
         A `CalibrationReport`.
 
     Raises:
-        ValueError: As `bin_predictions`; if rows do not sum to 1; if nothing is left to
-            measure.
+        ValueError: As `bin_predictions`; if nothing is left to measure.
         ImportError: If scikit-learn is not installed.
 
     Examples:
@@ -84,6 +80,8 @@ def calibration_report(
         Bröcker, Smith, "Increasing the Reliability of Reliability Diagrams", Weather
         and Forecasting 22, 2007, for consistency resampling.
     """
+    from keras_robust import __version__  # defined after its packages are imported
+
     num_bins = checked_num_bins(_OWNER, num_bins)
     notion = checked_notion(_OWNER, notion)
     num_resamples = checked_num_resamples(_OWNER, num_resamples)
@@ -104,8 +102,8 @@ def calibration_report(
         measures = measures_of(predictions, events, num_bins, notion)
         rng = checks.generator(_OWNER, seed)
         drawn = num_resamples if _are_hard(predictions.label) else 0
-        nulls = null_values(predictions, events, measures, drawn, rng)
-        results[name] = {m.name: (m, null) for m, null in zip(measures, nulls)}
+        values = measured_values(predictions, events, measures, drawn, rng)
+        results[name] = {m.name: (m, value) for m, value in zip(measures, values)}
         bins[name] = bin_events(events, num_bins, "equal_width")
         if settings and settings["num_classes"] != predictions.prob.shape[-1]:
             raise checks.invalid(
@@ -121,18 +119,12 @@ def calibration_report(
             "num_classes": predictions.prob.shape[-1],
         }
     settings |= {"num_bins": num_bins, "notion": notion, "num_resamples": drawn}
-    settings["version"] = _version()
+    settings["version"] = __version__
     return CalibrationReport(results, bins, settings)
 
 
 def _are_hard(label: np.ndarray) -> bool:
     return label.ndim == 1 or bool(((label == 0) | (label == 1)).all())
-
-
-def _version() -> str:
-    from keras_robust import __version__
-
-    return __version__
 
 
 def _checked_events(predictions: Predictions, notion: str) -> Events:

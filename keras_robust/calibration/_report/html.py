@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from keras_robust._inputs import checks
-from keras_robust.calibration._bins.chance import NullValue
+from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._display import artists
 from keras_robust.calibration._display.display import ReliabilityDisplay
 from keras_robust.calibration._report import text
@@ -112,17 +112,19 @@ def diagrams(report: Any) -> Any:
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     notion = report.settings["notion"]
     for ax, (name, bins) in zip(axes, report.bins.items()):
-        ReliabilityDisplay(bins, notion=notion, name=name).plot(ax, legend=False)
+        _, ece = report.entry(name, "ece")
+        display = ReliabilityDisplay(bins, ece=ece, notion=notion, name=name)
+        display.plot(ax, legend=False)
     for ax in axes[len(report.models) :]:
         ax.remove()
     artists.legend(axes[0], own_figure=True)
     return figure
 
 
-def _cells(is_error: bool, null: NullValue) -> str:
-    off = null.outside
-    value = text.number(null.value) + ("*" if off else "")
-    under = text.under_calibration(null, is_error)
+def _cells(is_error: bool, measured: MeasuredValue) -> str:
+    off = measured.outside
+    value = text.number(measured.value) + ("*" if off else "")
+    under = text.under_calibration(measured, is_error)
     return (
         f"<td{' class=off' if off else ''}>{value}</td>"
         f'<td class="null">{escape(under)}</td>'

@@ -1,16 +1,15 @@
 """Every measure of a report, with what a calibrated model would show."""
 
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_robust._inputs.predictions import Predictions
-from keras_robust.calibration._bins.binning import binned
-from keras_robust.calibration._bins.bins import bin_edges
-from keras_robust.calibration._bins.chance import NullValue
+from keras_robust.calibration._bins.binning import Binned, binned, binned_events
+from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.events import Events
+from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._scores import proper
 from keras_robust.calibration._scores.corp import corp_of
 from keras_robust.calibration._scores.risk_coverage import aurc_of
@@ -79,42 +78,32 @@ def measures_of(
 
 
 def _binned_measures(events: Events, num_bins: int) -> Iterator[Measure]:
-    equal = binned(events, num_bins, "equal_width")
-    mass = binned(events, num_bins, "equal_mass")
+    equal = binned_events(events, num_bins, "equal_width")
+    mass = binned_events(events, num_bins, "equal_mass")
     width = f"{num_bins} bins of equal width"
     for name, title, bins, read in (
-        ("ece", f"ECE, {width}", equal, lambda b: b.ece()),
-        ("ece_equal_mass", "ECE, bins of equal mass", mass, lambda b: b.ece()),
-        ("ece_l2", f"ECE, l2, {width}", equal, lambda b: b.ece("l2")),
-        ("debiased_ece", "ECE, l2, debiased", equal, lambda b: b.debiased_ece()),
-        ("mce", f"largest gap (MCE), {width}", equal, lambda b: b.mce()),
+        ("ece", f"ECE, {width}", equal, ReliabilityBins.ece),
+        ("ece_equal_mass", "ECE, bins of equal mass", mass, ReliabilityBins.ece),
+        ("ece_l2", f"ECE, l2, {width}", equal, lambda table: table.ece("l2")),
+        ("debiased_ece", "ECE, l2, debiased", equal, ReliabilityBins.debiased_ece),
+        ("mce", f"largest gap (MCE), {width}", equal, ReliabilityBins.mce),
     ):
-        size = bins(events.correct).num_bins
-        yield Measure(name, title, size, _after(bins, read), is_error=True)
+        function = _of_table(bins, read)
+        yield Measure(name, title, bins.count.shape[-1], function, is_error=True)
 
 
-def _after(bins: Callable, read: Callable) -> Function:
-    return lambda _, correct: read(bins(correct))
+def _of_table(bins: Binned, read: Callable[[ReliabilityBins], float]) -> Function:
+    return lambda _, correct: read(bins.tables(correct[:, None])[0])
 
 
 def _classwise(predictions: Predictions, num_bins: int) -> Measure:
-    prob, weight = predictions.prob, predictions.weight
-    num_classes = prob.shape[-1]
-    edges = bin_edges(num_bins).astype(predictions.dtype).astype("float64")
-    place = np.searchsorted(edges[1:-1], prob, side="right")
-    place += np.arange(num_classes) * num_bins
-    size = num_classes * num_bins
-    sums = np.bincount(place.ravel(), (weight[:, None] * prob).ravel(), size)
-    rows = np.arange(len(prob))
+    prob, weight = predictions.prob, predictions.weight[:, None]
+    classes = binned(prob, weight, num_bins, predictions.dtype)
 
     def function(label: np.ndarray, _: np.ndarray) -> float:
-        if not len(prob):
-            return 0.0
-        if label.ndim == 1:
-            hits = np.bincount(place[rows, label], weight, size)
-        else:
-            hits = np.bincount(place.ravel(), (weight[:, None] * label).ravel(), size)
-        return float(np.abs(sums - hits).sum() / (weight.sum() * num_classes))
+        # The mean over classes of sum_b (n_b / n) |acc_b - conf_b|.
+        gaps = np.abs(classes.confidence - classes.correct(label))
+        return float(gaps.sum() / classes.count.sum())
 
     title = f"class-wise ECE, {num_bins} bins of equal width"
     return Measure("classwise_ece", title, num_bins, function, is_error=True)
@@ -125,6 +114,9 @@ def _score_measures(
 ) -> Iterator[Measure]:
     weight, prob, log_prob = predictions.weight, predictions.prob, predictions.log_prob
     mean, corp = proper.weighted_mean, corp_of(events)
+
+    def of_parts(name: str) -> Function:
+        return lambda _, correct: getattr(corp(correct), name)
 
     def brier(label: np.ndarray, _: np.ndarray) -> float:
         return mean(proper.brier_of_rows(prob, label), weight)
@@ -137,24 +129,24 @@ def _score_measures(
     about = "class 1" if positive else "top label"
     if prob.shape[-1] > 2:  # else it is the Brier score itself
         title = f"Brier score of the {about}"
-        yield Measure("brier_top_label", title, None, _after(corp, attrgetter("brier")))
+        yield Measure("brier_top_label", title, None, of_parts("brier"))
     for part in ("miscalibration", "discrimination", "uncertainty"):
         title = f"{part} of the {about} (CORP)"
         error = part == "miscalibration"
-        yield Measure(part, title, None, _after(corp, attrgetter(part)), error)
+        yield Measure(part, title, None, of_parts(part), error)
     if not positive:
         area = aurc_of(events)
         title = "area under risk-coverage (AURC)"
         yield Measure("aurc", title, None, lambda _, correct: area(correct))
 
 
-def null_values(
+def measured_values(
     predictions: Predictions,
     events: Events,
     measures: list[Measure],
     num_resamples: int,
     rng: np.random.Generator,
-) -> list[NullValue]:
+) -> list[MeasuredValue]:
     """Returns each measure as observed, and over labels drawn from the predictions.
 
     Consistency resampling row by row: a row's label is drawn with the probabilities
@@ -163,13 +155,12 @@ def null_values(
     observed = [m.function(predictions.label, events.correct) for m in measures]
     draws = np.full((num_resamples, len(measures)), np.nan)
     upper = np.cumsum(predictions.prob, axis=-1)
-    steps = range(num_resamples if len(events.confidence) else 0)
-    for step in progress(steps, "labels as the model would have them"):
+    for step in progress(range(num_resamples), "labels as the model would have them"):
         label = _draw_labels(upper, rng)
         correct = (label == events.event).astype("float64")
         draws[step] = [m.function(label, correct) for m in measures]
     return [
-        NullValue.from_draws(value, column, two_sided=not measure.is_error)
+        MeasuredValue.from_draws(value, column, two_sided=not measure.is_error)
         for measure, value, column in zip(measures, observed, draws.T)
     ]
 

@@ -7,7 +7,7 @@ from typing import Any
 from keras_robust import _files
 from keras_robust._inputs import checks
 from keras_robust.calibration._bins.bins import ReliabilityBins
-from keras_robust.calibration._bins.chance import NullValue
+from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._report import html, text
 from keras_robust.calibration._report.measures import Measure
 
@@ -15,7 +15,9 @@ from keras_robust.calibration._report.measures import Measure
 class CalibrationReport:
     """Every measure of calibration of one model or several, with its null value.
 
-    Made by `calibration_report`. It prints as a table, in a notebook as HTML.
+    Made by `calibration_report`. It prints as a table, in a notebook as HTML; one
+    measure is `report["ece"]`, or `report["before", "ece"]` of several models, a
+    `MeasuredValue`.
 
     Attributes:
         models: Names of the models.
@@ -34,7 +36,7 @@ class CalibrationReport:
 
     def __init__(
         self,
-        results: dict[str, dict[str, tuple[Measure, NullValue]]],
+        results: dict[str, dict[str, tuple[Measure, MeasuredValue]]],
         bins: dict[str, ReliabilityBins],
         settings: dict[str, Any],
     ) -> None:
@@ -44,7 +46,7 @@ class CalibrationReport:
         self.models = tuple(results)
         self.measures = tuple(results[self.models[0]])
 
-    def __getitem__(self, key: str | tuple[str, str]) -> NullValue:
+    def __getitem__(self, key: str | tuple[str, str]) -> MeasuredValue:
         """Returns a measure: `report["ece"]`, or `report["before", "ece"]`."""
         model, measure = key if isinstance(key, tuple) else (self.models[0], key)
         if not isinstance(key, tuple) and len(self.models) > 1:
@@ -68,22 +70,22 @@ class CalibrationReport:
             {
                 "model": model,
                 "measure": name,
-                "value": null.value,
-                "null_mean": null.mean,
-                "null_lower": null.lower,
-                "null_upper": null.upper,
-                "p_value": null.p_value,
+                "value": value.value,
+                "null_mean": value.null_mean,
+                "null_lower": value.null_lower,
+                "null_upper": value.null_upper,
+                "p_value": value.p_value,
                 "n": self.settings["n"],
                 "num_bins": measure.num_bins,
             }
             for model, results in self._results.items()
-            for name, (measure, null) in results.items()
+            for name, (measure, value) in results.items()
         ]
 
-    def entry(self, model: str, measure: str) -> tuple[bool, NullValue]:
+    def entry(self, model: str, measure: str) -> tuple[bool, MeasuredValue]:
         """Whether a measure is an error (only large values are bad), and its value."""
-        kind, null = self._results[model][measure]
-        return kind.is_error, null
+        kind, value = self._results[model][measure]
+        return kind.is_error, value
 
     def num_bins(self, measure: str) -> list[int | None]:
         """How many bins each model has in a measure; None for measures without."""

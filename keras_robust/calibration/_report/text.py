@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_robust.calibration._bins.chance import NullValue
+from keras_robust.calibration._bins.measured_value import MeasuredValue
 
 
 def number(value: float) -> str:
@@ -10,13 +10,14 @@ def number(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.4g}"
 
 
-def under_calibration(null: NullValue, is_error: bool) -> str:
+def under_calibration(measured: MeasuredValue, is_error: bool) -> str:
     """Returns what a calibrated model would show: mean, and limit or range."""
-    if null.num_resamples == 0 or null.lower == null.upper == null.value:
+    low, high = measured.null_lower, measured.null_upper
+    if measured.num_resamples == 0 or low == high == measured.value:
         return ""  # not known, or fixed by the probabilities alone
     if is_error:
-        return f"{number(null.mean)}, 95 % < {number(null.upper)}"
-    return f"{number(null.lower)} to {number(null.upper)}"
+        return f"{number(measured.null_mean)}, 95 % < {number(high)}"
+    return f"{number(low)} to {number(high)}"
 
 
 def header(report: Any) -> str:
@@ -50,7 +51,7 @@ def table(report: Any) -> str:
     return "\n".join([f"Calibration of {header(report)}", *lines, note])
 
 
-def _cell(is_error: bool, null: NullValue) -> str:
-    mark = "*" if null.outside else " "
-    value, under = number(null.value).rjust(8), under_calibration(null, is_error)
-    return f"{value}{mark} [{under}]" if under else value
+def _cell(is_error: bool, measured: MeasuredValue) -> str:
+    under = under_calibration(measured, is_error)
+    value = number(measured.value).rjust(8) + ("*" if measured.outside else " ")
+    return f"{value} [{under}]" if under else value.rstrip()

@@ -55,14 +55,12 @@ def brier_decomposition(
     compare it with its null value in `calibration_report`.
 
     Args:
-        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of the shape of `y_prob`.
-        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`.
-        notion: `"top_label"` or `"positive"`, as in `bin_predictions`. Defaults to
-            `"top_label"`.
-        from_logits: Whether `y_prob` holds logits. Defaults to False.
-        sample_weight: Optional weights, one per position or one per sample.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        y_true: Labels, as in `bin_predictions`.
+        y_prob: Predictions, as in `bin_predictions`.
+        notion: As in `bin_predictions`. Defaults to `"top_label"`.
+        from_logits: As in `bin_predictions`. Defaults to False.
+        sample_weight: As in `bin_predictions`.
+        ignore_class: As in `bin_predictions`. Defaults to -100.
 
     Returns:
         A `BrierDecomposition`: of the event "the predicted class is right", or for
@@ -107,14 +105,17 @@ def corp_of(events: Events) -> Callable[[np.ndarray], BrierDecomposition]:
         mean = np.bincount(group, weights=events.weight * correct) / mass
         fitted = isotonic.isotonic_regression(mean, sample_weight=mass)
         base = mass @ mean / total
+        brier = float(events.weight @ (events.confidence - correct) ** 2 / total)
         uncertainty = float(events.weight @ (correct - base) ** 2 / total)
-        # The scatter within a group is the same for every forecast and cancels.
-        discrimination = float(mass @ (fitted - base) ** 2 / total)
-        gap = (events.confidence - correct) ** 2
-        brier = float(events.weight @ gap / total)
+        # The score S of a forecast f is the mean of (f - mean)² over groups, plus the
+        # scatter within groups, which is the same for every f and cancels below.
+        # Miscalibration is by how much S(values) exceeds S(fitted). Discrimination is
+        # by how much S(base) does: the mean of (fitted - base)², as the mixed term
+        # vanishes, `fitted` being the mean of `mean` on each of its steps.
         miscalibration = float(
             mass @ ((values - mean) ** 2 - (fitted - mean) ** 2) / total
         )
+        discrimination = float(mass @ (fitted - base) ** 2 / total)
         return BrierDecomposition(brier, miscalibration, discrimination, uncertainty)
 
     return decompose

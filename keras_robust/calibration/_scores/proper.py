@@ -23,18 +23,17 @@ def brier_score(
     `brier_decomposition`.
 
     Args:
-        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of the shape of `y_prob`.
-        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`.
-        from_logits: Whether `y_prob` holds logits. Defaults to False.
-        sample_weight: Optional weights, one per position or one per sample.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        y_true: Labels, as in `bin_predictions`.
+        y_prob: Predictions, as in `bin_predictions`.
+        from_logits: As in `bin_predictions`. Defaults to False.
+        sample_weight: As in `bin_predictions`.
+        ignore_class: As in `bin_predictions`. Defaults to -100.
 
     Returns:
         The score, in [0, 2], for two classes in [0, 1]; 0 if there are no predictions.
 
     Raises:
-        ValueError: As `bin_predictions`, or if rows of `y_prob` do not sum to 1.
+        ValueError: As `bin_predictions`.
 
     Examples:
         >>> from keras_robust.calibration import brier_score
@@ -74,18 +73,17 @@ def negative_log_likelihood(
     0 costs infinity, and that is returned: nothing is clipped.
 
     Args:
-        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of the shape of `y_prob`.
-        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`.
-        from_logits: Whether `y_prob` holds logits. Defaults to False.
-        sample_weight: Optional weights, one per position or one per sample.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        y_true: Labels, as in `bin_predictions`.
+        y_prob: Predictions, as in `bin_predictions`.
+        from_logits: As in `bin_predictions`. Defaults to False.
+        sample_weight: As in `bin_predictions`.
+        ignore_class: As in `bin_predictions`. Defaults to -100.
 
     Returns:
         The score, at least 0, perhaps infinite; 0 if there are no predictions.
 
     Raises:
-        ValueError: As `bin_predictions`, or if rows of `y_prob` do not sum to 1.
+        ValueError: As `bin_predictions`.
 
     Examples:
         >>> from keras_robust.calibration import negative_log_likelihood

@@ -27,12 +27,11 @@ def area_under_risk_coverage(
     Equal confidences have no order; the mean over all their orders is taken.
 
     Args:
-        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of the shape of `y_prob`.
-        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`.
-        from_logits: Whether `y_prob` holds logits. Defaults to False.
-        sample_weight: Optional weights, one per position or one per sample.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        y_true: Labels, as in `bin_predictions`.
+        y_prob: Predictions, as in `bin_predictions`.
+        from_logits: As in `bin_predictions`. Defaults to False.
+        sample_weight: As in `bin_predictions`.
+        ignore_class: As in `bin_predictions`. Defaults to -100.
 
     Returns:
         The area, in [0, 1]; 0 if there are no predictions.

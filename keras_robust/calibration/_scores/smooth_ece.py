@@ -29,14 +29,12 @@ def smooth_ece(
     with the predictions.
 
     Args:
-        y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-            targets of the shape of `y_prob`.
-        y_prob: Probabilities of shape `(..., K)`, or logits with `from_logits=True`.
-        notion: `"top_label"` or `"positive"`, as in `bin_predictions`. Defaults to
-            `"top_label"`.
-        from_logits: Whether `y_prob` holds logits. Defaults to False.
-        sample_weight: Optional weights, one per position or one per sample.
-        ignore_class: Label of positions to leave out, or None. Defaults to -100.
+        y_true: Labels, as in `bin_predictions`.
+        y_prob: Predictions, as in `bin_predictions`.
+        notion: As in `bin_predictions`. Defaults to `"top_label"`.
+        from_logits: As in `bin_predictions`. Defaults to False.
+        sample_weight: As in `bin_predictions`.
+        ignore_class: As in `bin_predictions`. Defaults to -100.
 
     Returns:
         The error, in [0, 1]; 0 if there are no predictions.
@@ -79,6 +77,9 @@ class SmoothECE:
             return 0.0
         gap = self._weight * (self._confidence - correct)
         on_grids: dict[int, np.ndarray] = {}
+        # The wider the kernel, the more gaps of opposite sign cancel: the error falls
+        # with the bandwidth and meets it once. The interval that holds this place is
+        # halved, and the error at its upper end is what is returned.
         upper, lower = 1.0, 0.0
         error = self._at(upper, gap, on_grids)
         for _ in range(_HALVINGS):
@@ -120,6 +121,9 @@ def _smooth(grid: np.ndarray, bandwidth: float) -> np.ndarray:
     distance = np.linspace(0, 1, points) - 0.5
     kernel = np.exp(-0.5 * (distance / bandwidth) ** 2)
     kernel /= np.sqrt(2 * np.pi) * bandwidth
+    # With its reflections the grid has 3 points - 2 values; "valid" leaves those with a
+    # whole kernel round them, 2 points - 1. Number points // 2 of them belongs to the
+    # first point of the grid (its kernel is half a step beside it for even `points`).
     reflected = np.pad(grid, points - 1, mode="reflect")
     smoothed = fftconvolve(reflected, kernel, mode="valid")
     smoothed = smoothed[points // 2 : points // 2 + points]

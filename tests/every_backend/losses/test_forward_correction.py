@@ -8,7 +8,7 @@ from backend import to_numpy, value_and_grad
 from scipy import optimize
 
 from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE
-from keras_robust.calibration import analytic_calibrator
+from keras_robust.calibration import AnalyticCalibration
 from keras_robust.noise import gamma_from_noise_rate, pair_matrix, symmetric_matrix
 
 K = 5
@@ -276,9 +276,9 @@ def test_a_posterior_that_the_base_loses_is_an_error():
         ForwardCorrection(UNEVEN, GCE(q=1.0)).posterior(POSTERIORS)
 
 
-def test_the_analytic_calibrator_leaves_corrected_cross_entropy_as_it_is():
+def test_analytic_calibration_leaves_corrected_cross_entropy_as_it_is():
     loss = ForwardCorrection(UNEVEN, from_logits=True)
-    found = analytic_calibrator(loss, UNEVEN).transform(np.log(POSTERIORS[:12]))
+    found = AnalyticCalibration(loss, UNEVEN).transform(POSTERIORS[:12])
     np.testing.assert_allclose(found, POSTERIORS[:12], atol=1e-9)
 
 

@@ -36,7 +36,7 @@ class Case(NamedTuple):
     name: str
 
     def make(self, num_bins=15, **arguments):
-        return self.cls(K, num_bins, **self.arguments, **arguments)
+        return self.cls(K, num_bins=num_bins, **self.arguments, **arguments)
 
     def read(self, *batches, **arguments):
         return read(self.make(**arguments), *batches)
@@ -342,9 +342,9 @@ def test_every_edge_is_the_first_probability_of_its_bin(float64, dtype, labels):
         given = ops.cast(padded, dtype)
         y = np.where(np.arange(201) <= num_bins, 1, -100)
         if labels:
-            metric, y = MultilabelCalibrationError(1, num_bins), y[:, None]
+            metric, y = MultilabelCalibrationError(1, num_bins=num_bins), y[:, None]
         else:
-            metric = ClasswiseCalibrationError(2, num_bins)
+            metric = ClasswiseCalibrationError(2, num_bins=num_bins)
         metric.update_state(y, given)
         # Edges that rounding has made equal share the bin above the last of them.
         rounded = to_numpy(ops.cast(edges, dtype))
@@ -417,7 +417,13 @@ def test_stateless_use_gives_the_same_value(case):
 def test_a_configuration_gives_back_the_same_value(case):
     extra, other = ({}, 1) if case is CLASSES else ({"average": "micro"}, -7)
     metric = case.cls(
-        K, 9, norm="l2", from_logits=True, ignore_class=other, dtype="float16", **extra
+        K,
+        num_bins=9,
+        norm="l2",
+        from_logits=True,
+        ignore_class=other,
+        dtype="float16",
+        **extra,
     )
     batch = (case.y, case.to_logits(case.prob))
     expected = read(metric, batch)
@@ -513,5 +519,5 @@ def test_fit_evaluate_and_a_loaded_model_report_what_numpy_does(
     plain = case.bins(case.y, logits, from_logits=True)
     heavy = case.bins(case.y, logits, from_logits=True, sample_weight=WEIGHT)
     for seen in (fitted, scores, again):
-        assert seen[case.name] == pytest.approx(error(plain, "l2"), rel=1e-4)
+        assert seen[case.name] == pytest.approx(error(plain, norm="l2"), rel=1e-4)
         assert seen["weighted"] == pytest.approx(error(heavy), rel=1e-4)

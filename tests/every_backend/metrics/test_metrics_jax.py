@@ -127,7 +127,7 @@ def test_the_memory_of_an_update_grows_with_the_rows_of_one_class_only():
     # 3 sums for each of 64 rows a lane, at most twice as many as it needs: not 64 times
     # as much, as with lanes for all entries.
     classes, num_bins, rows = 100, 15, 6400
-    metric = metrics.ClasswiseCalibrationError(classes, num_bins)
+    metric = metrics.ClasswiseCalibrationError(classes, num_bins=num_bins)
     y, prob = np.zeros(rows, "int32"), np.full((rows, classes), 0.01, "float32")
     state = metric.stateless_reset_state()
     traced = jax.make_jaxpr(metric.stateless_update_state)(state, y, prob)

@@ -1,4 +1,4 @@
-"""Calibration without data: on the losses' own minimisers, and on a trained model."""
+"""Calibration without data: on the losses' own minimizers, and on a trained model."""
 
 import time
 
@@ -9,8 +9,8 @@ from scipy import optimize, special
 
 from keras_robust import GCE, SGCE, GammaCE
 from keras_robust.calibration import (
+    AnalyticCalibration,
     TemperatureScaling,
-    analytic_calibrator,
     bin_predictions,
 )
 from keras_robust.noise import (
@@ -28,8 +28,12 @@ MATRICES = [symmetric_matrix(K, 0.4), pair_matrix(K, 0.3), UNEVEN]
 KERAS = keras.losses
 
 
+def of_logits(loss, noise_matrix=None):
+    return AnalyticCalibration(loss, noise_matrix, from_logits=True)
+
+
 def smoothed(s):
-    """The minimiser of Keras's label smoothing, which mixes labels with 1/K."""
+    """The minimizer of Keras's label smoothing, which mixes labels with 1/K."""
     return lambda posterior: (1 - s) * posterior + s / K
 
 
@@ -44,31 +48,31 @@ LOSSES = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "minimiser"), LOSSES)
+@pytest.mark.parametrize(("loss", "minimizer"), LOSSES)
 @pytest.mark.parametrize("matrix", MATRICES)
-def test_the_minimiser_becomes_the_noisy_posterior_and_the_clean_one(
-    loss, minimiser, matrix
+def test_the_minimizer_becomes_the_noisy_posterior_and_the_clean_one(
+    loss, minimizer, matrix
 ):
     # Noise in every class, so that no posterior is too small for GammaCE without gate.
     matrix = 0.5 * matrix + 0.5 * symmetric_matrix(K, 0.4)
     noisy = CLEAN @ matrix
     with np.errstate(divide="ignore"):
-        logits = np.log(minimiser(noisy)) + RNG.normal(size=(len(CLEAN), 1))
-    found = analytic_calibrator(loss).transform(logits)
+        logits = np.log(minimizer(noisy)) + RNG.normal(size=(len(CLEAN), 1))
+    found = of_logits(loss).transform(logits)
     np.testing.assert_allclose(found, noisy, atol=1e-9)
-    found = analytic_calibrator(loss, matrix).transform(logits)
+    found = of_logits(loss, matrix).transform(logits)
     np.testing.assert_allclose(found, CLEAN, atol=1e-6)
-    prob = analytic_calibrator(loss, matrix, from_logits=False)
-    np.testing.assert_allclose(prob.transform(minimiser(noisy)), CLEAN, atol=1e-6)
+    prob = AnalyticCalibration(loss, matrix)
+    np.testing.assert_allclose(prob.transform(minimizer(noisy)), CLEAN, atol=1e-6)
     assert np.abs(noisy - CLEAN).max() > 0.1
 
 
 def test_gce_is_a_temperature_known_beforehand():
     logits = RNG.normal(scale=5, size=(3, 7, K))
-    found = analytic_calibrator(GCE(q=0.7)).transform(logits)
+    found = of_logits(GCE(q=0.7)).transform(logits)
     np.testing.assert_allclose(found, special.softmax(0.3 * logits, -1), rtol=1e-12)
     # In log space: the probability underflows, its power does not.
-    found = analytic_calibrator(GCE(q=0.999)).transform([0.0, -1000.0])
+    found = of_logits(GCE(q=0.999)).transform([0.0, -1000.0])
     np.testing.assert_allclose(found, special.softmax([0.0, -1.0]), rtol=1e-9)
 
 
@@ -77,17 +81,17 @@ def test_a_single_output_is_the_second_of_two_classes():
     both = np.concatenate([np.zeros_like(z), z], -1)
     matrix = np.array([[0.8, 0.2], [0.1, 0.9]])
     for loss in (GCE(q=0.5), GammaCE(gamma=0.2), SGCE()):
-        calibrator = analytic_calibrator(loss, matrix)
+        calibrator = of_logits(loss, matrix)
         found = calibrator.transform(z)
         assert found.shape == z.shape
         np.testing.assert_allclose(found, calibrator.transform(both)[:, 1:])
     loss = KERAS.BinaryCrossentropy(label_smoothing=0.1)
     # Keras takes labels to .9 y + .05.
     z = special.logit(0.9 * np.array([[0.0], [0.3], [1.0]]) + 0.05)
-    found = analytic_calibrator(loss).transform(z)
+    found = of_logits(loss).transform(z)
     np.testing.assert_allclose(found, [[0.0], [0.3], [1.0]], atol=1e-12)
     # .3 is the noisy posterior of c with .8 * 0 + ... : c * .9 + (1 - c) * .2 = .3.
-    found = analytic_calibrator(loss, matrix).transform(z[1:2])
+    found = of_logits(loss, matrix).transform(z[1:2])
     np.testing.assert_allclose(found, [[1 / 7]], rtol=1e-9)
 
 
@@ -101,9 +105,7 @@ def test_where_the_model_contradicts_the_matrix_the_likeliest_posterior_is_taken
 ):
     noisy = RNG.dirichlet(np.full(K, 0.3), 60)
     assert (noisy @ np.linalg.inv(matrix) < -1e-3).any(-1).mean() > 0.8
-    found = analytic_calibrator(KERAS.CategoricalCrossentropy(), matrix).transform(
-        np.log(noisy)
-    )
+    found = of_logits(KERAS.CategoricalCrossentropy(), matrix).transform(np.log(noisy))
     np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-9)
     assert found.min() >= 0
     best = log_likelihood(found, noisy, matrix)
@@ -122,16 +124,16 @@ def test_where_the_model_contradicts_the_matrix_the_likeliest_posterior_is_taken
     assert (best >= log_likelihood(cut, noisy, matrix) - 1e-6).all()
 
 
-def test_for_symmetric_noise_that_is_the_minimiser_of_gamma_ce():
+def test_for_symmetric_noise_that_is_the_minimizer_of_gamma_ce():
     noisy = RNG.dirichlet(np.full(K, 0.3), 200)
     gamma = gamma_from_noise_rate(K, 0.4)
-    found = analytic_calibrator(KERAS.CategoricalCrossentropy(), MATRICES[0])
+    found = of_logits(KERAS.CategoricalCrossentropy(), MATRICES[0])
     expected = GammaCE(gamma=gamma).minimizer(noisy)
     np.testing.assert_allclose(found.transform(np.log(noisy)), expected, atol=1e-3)
 
 
 def test_the_posterior_hardly_jumps_where_the_matrix_starts_to_be_contradicted():
-    calibrator = analytic_calibrator(KERAS.CategoricalCrossentropy(), MATRICES[0])
+    calibrator = of_logits(KERAS.CategoricalCrossentropy(), MATRICES[0])
     clean = np.array([0.7, 0.3 + 1e-7, -1e-7, 0, 0, 0])
     outside = clean @ MATRICES[0]
     found = calibrator.transform(np.log(outside))
@@ -141,7 +143,7 @@ def test_the_posterior_hardly_jumps_where_the_matrix_starts_to_be_contradicted()
 def test_many_rows_take_seconds():
     logits = RNG.normal(scale=3, size=(20_000, 10))
     start = time.perf_counter()
-    found = analytic_calibrator(GCE(q=0.5), pair_matrix(10, 0.3)).transform(logits)
+    found = of_logits(GCE(q=0.5), pair_matrix(10, 0.3)).transform(logits)
     assert time.perf_counter() - start < 30
     np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-9)
 
@@ -158,7 +160,7 @@ def test_many_rows_take_seconds():
 )
 def test_a_bad_noise_matrix_is_an_error(matrix, match):
     with pytest.raises(ValueError, match=match):
-        analytic_calibrator(GCE(), matrix)
+        of_logits(GCE(), matrix)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_a_bad_noise_matrix_is_an_error(matrix, match):
 )
 def test_a_loss_without_a_theory_here_is_an_error(loss):
     with pytest.raises(TypeError, match="`loss` must be a GCE, SGCE, GammaCE"):
-        analytic_calibrator(loss)
+        of_logits(loss)
 
 
 @pytest.mark.parametrize(
@@ -180,21 +182,23 @@ def test_a_loss_without_a_theory_here_is_an_error(loss):
 )
 def test_a_loss_that_does_not_tell_the_posterior_is_an_error_at_once(loss, match):
     with pytest.raises(ValueError, match=match):
-        analytic_calibrator(loss)
+        of_logits(loss)
 
 
 def test_bad_logits_are_an_error():
     with pytest.raises(ValueError, match="`noise_matrix` must be of the 3 classes"):
-        analytic_calibrator(GCE(), np.eye(2)).transform([[1, 2, 3]])
-    with pytest.raises(ValueError, match="`logits` must be of a last axis of 1"):
-        analytic_calibrator(KERAS.BinaryCrossentropy()).transform([[1, 2]])
-    with pytest.raises(ValueError, match="`logits` must be of at least two classes"):
-        analytic_calibrator(KERAS.CategoricalCrossentropy()).transform([[1]])
+        of_logits(GCE(), np.eye(2)).transform([[1, 2, 3]])
+    with pytest.raises(ValueError, match="`y_prob` must be of a last axis of 1"):
+        of_logits(KERAS.BinaryCrossentropy()).transform([[1, 2]])
+    with pytest.raises(ValueError, match="`y_prob` must be of at least two classes"):
+        of_logits(KERAS.CategoricalCrossentropy()).transform([[1]])
     for bad in (1.0, [[np.nan, 1.0]]):
-        with pytest.raises(ValueError, match="`logits` must be"):
-            analytic_calibrator(GCE()).transform(bad)
-    text = repr(analytic_calibrator(GCE(), np.eye(3)))
-    assert text == "AnalyticCalibrator(loss=gce, noise_matrix=(3, 3))"
+        with pytest.raises(ValueError, match="`y_prob` must be"):
+            of_logits(GCE()).transform(bad)
+    text = repr(of_logits(GCE(), np.eye(3)))
+    assert text == (
+        "AnalyticCalibration(loss=gce, noise_matrix=(3, 3), from_logits=True)"
+    )
 
 
 def trained_logits(loss, images, labels, held_out):
@@ -228,8 +232,8 @@ def test_on_a_trained_model_theory_gets_most_of_the_way_without_a_label():
     fit, rest = slice(0, 250), slice(250, None)
     seen, true = noisy[1000:][rest], clean[1000:][rest]
     raw_ece, raw_nll = errors(seen, special.softmax(logits[rest], -1))
-    ece, nll = errors(seen, analytic_calibrator(loss).transform(logits[rest]))
-    fitted = TemperatureScaling().fit(noisy[1000:][fit], logits[fit])
+    ece, nll = errors(seen, of_logits(loss).transform(logits[rest]))
+    fitted = TemperatureScaling(from_logits=True).fit(noisy[1000:][fit], logits[fit])
     fitted_ece, fitted_nll = errors(seen, fitted.transform(logits[rest]))
     # Good: of the way that a temperature fitted to 250 labels goes, most is gone.
     assert raw_nll - nll > 0.7 * (raw_nll - fitted_nll) > 0.3
@@ -238,18 +242,18 @@ def test_on_a_trained_model_theory_gets_most_of_the_way_without_a_label():
     # Less good: on clean labels the matrix is hardly of use. A model of a loss that is
     # robust is about right there as it is, and this makes it less sure.
     clean_ece, _ = errors(true, special.softmax(logits[rest], -1))
-    mended = analytic_calibrator(loss, matrix).transform(logits[rest])
+    mended = of_logits(loss, matrix).transform(logits[rest])
     assert errors(true, mended)[0] > clean_ece
     assert errors(true, mended)[0] < 0.3
     # It is far better than the noisy posterior, if that is what one has.
-    posterior = analytic_calibrator(loss).transform(logits[rest])
+    posterior = of_logits(loss).transform(logits[rest])
     assert errors(true, mended)[0] < 0.7 * errors(true, posterior)[0]
 
 
 def test_a_matrix_near_to_singular_warns_where_its_noise_cannot_be_undone():
     # Each class given as the next one almost every other time: condition number 500.
     matrix = 0.501 * np.eye(4) + 0.499 * np.roll(np.eye(4), 1, axis=1)
-    calibrator = analytic_calibrator(GCE(q=0.0), matrix, from_logits=False)
+    calibrator = AnalyticCalibration(GCE(q=0.0), matrix)
     prob = np.random.default_rng(0).dirichlet(np.ones(4), 200)
     with pytest.warns(UserWarning, match="short of their likeliest"):
         clean = calibrator.transform(prob)

@@ -8,6 +8,7 @@ import pytest
 
 from keras_robust import ExpectedCalibrationError
 from keras_robust.calibration import ReliabilityBins, bin_predictions
+from keras_robust.calibration._bins.bins import bin_edges
 
 RNG = np.random.default_rng(11)
 PROB = RNG.dirichlet(np.full(4, 0.5), 300)
@@ -145,6 +146,16 @@ def test_nothing_gives_0():
 def test_bad_values_raise_and_name_the_argument(y, p, match):
     with pytest.raises(ValueError, match=match):
         bin_predictions(y, p)
+
+
+def test_an_edge_is_rounded_to_the_dtype_of_the_confidences_once():
+    # 0.7 is 0.69921875 in bfloat16 and 0.7001953125 in float16; `linspace` gives
+    # 0.30000000000000004 for 3/10.
+    assert bin_edges(10)[3] == 0.3
+    assert bin_edges(10, "bfloat16")[7] == 0.69921875
+    assert bin_edges(10, "float16")[7] == 0.7001953125
+    assert bin_edges(10, "float32")[7] == np.float32(0.7)
+    assert bin_edges(10, "float16").dtype == "float64"
 
 
 def test_a_bad_row_is_named_by_its_place_among_all_rows():

@@ -33,8 +33,8 @@ def test_three_classes_worked_by_hand():
     np.testing.assert_allclose(bins[2].accuracy, [0, 1])
     assert classwise_error(bins) == pytest.approx(0.25)
     # Squared errors of the classes: 1/16, 1/16, (0 + 1/4)/2 = 1/8.
-    assert classwise_error(bins, "l2") == pytest.approx((1 / 12) ** 0.5)
-    assert classwise_error(bins, "max") == pytest.approx(0.5)
+    assert classwise_error(bins, norm="l2") == pytest.approx((1 / 12) ** 0.5)
+    assert classwise_error(bins, norm="max") == pytest.approx(0.5)
 
 
 def test_labels_worked_by_hand():
@@ -44,11 +44,11 @@ def test_labels_worked_by_hand():
     bins = bin_multilabel(y, [[0.25, 0.75, 0.5], [0.25, np.nan, 0.5]], num_bins=2)
     assert counts(bins).tolist() == [[2, 0], [0, 1], [0, 0]]
     for norm in ("l1", "l2", "max"):
-        assert multilabel_error(bins, norm) == pytest.approx(0.5)
+        assert multilabel_error(bins, norm=norm) == pytest.approx(0.5)
     assert multilabel_error(bins, average="micro") == pytest.approx(1.25 / 3)
     expected = ((2 / 16 + 9 / 16) / 3) ** 0.5
-    assert multilabel_error(bins, "l2", "micro") == pytest.approx(expected)
-    assert multilabel_error(bins, "max", "micro") == pytest.approx(0.75)
+    assert multilabel_error(bins, norm="l2", average="micro") == pytest.approx(expected)
+    assert multilabel_error(bins, norm="max", average="micro") == pytest.approx(0.75)
 
 
 def test_the_errors_are_made_of_those_of_netcal():
@@ -126,7 +126,7 @@ def test_soft_labels_count_by_their_probability():
 
 def test_nothing_gives_0_and_nan_stays():
     bins = bin_classwise([-100], np.full((1, 3), np.nan))
-    assert classwise_error(bins) == classwise_error(bins, "max") == 0
+    assert classwise_error(bins) == classwise_error(bins, norm="max") == 0
     bins = bin_multilabel(np.zeros((0, 2)), np.zeros((0, 2)))
     assert multilabel_error(bins) == multilabel_error(bins, average="micro") == 0
     broken = ReliabilityBins.from_sums(*np.full((3, 15), np.nan))
@@ -160,7 +160,7 @@ def test_bad_arguments_raise():
             function([[0, 1]], [[0.5, 0.5]], num_bins=0)
     bins = bin_multilabel(Y, P)
     with pytest.raises(ValueError, match="classwise_error: `norm` must be one of"):
-        classwise_error(bins, "l3")
+        classwise_error(bins, norm="l3")
     with pytest.raises(ValueError, match="multilabel_error: `average` must be one of"):
         multilabel_error(bins, average="weighted")
     with pytest.raises(

@@ -7,6 +7,7 @@ import pytest
 
 from keras_robust import ExpectedCalibrationError, MaximumCalibrationError
 from keras_robust.calibration import (
+    MeasuredValue,
     ReliabilityComparison,
     ReliabilityDisplay,
     bin_predictions,
@@ -52,11 +53,21 @@ def test_the_figure_tells_ece_mce_and_n():
     assert f"ECE {bins.ece():.3f}" in text
     assert f"MCE {bins.mce():.3f}" in text
     assert "n 200" in text
-    assert f"(if calibrated {bins.null_ece().mean:.3f})" in text
+    assert f"(if calibrated {bins.null_ece().null_mean:.3f})" in text
     assert display.ax_.get_title() == "mine"
     assert display.ax_.get_ylabel() == "accuracy"
     assert display.count_ax_.get_xlabel() == "confidence"
     assert display.count_ax_.get_ylabel() == "count"
+
+
+def test_an_ece_that_is_given_is_written_with_its_null_value():
+    bins = bin_predictions(LABELS, PROB)
+    given = MeasuredValue.from_draws(0.25, np.array([0.125, 0.375, 0.0625]))
+    text = ReliabilityDisplay(bins, ece=given).plot().text_.get_text()
+    assert text.startswith("ECE 0.250\n(if calibrated 0.188)\nMCE ")
+    unknown = MeasuredValue.from_draws(0.25, np.zeros(0))
+    text = ReliabilityDisplay(bins, ece=unknown).plot().text_.get_text()
+    assert text.startswith("ECE 0.250\nMCE ")
 
 
 def test_whiskers_and_boxes_are_the_intervals_of_the_bins():
@@ -189,7 +200,7 @@ def test_a_dataset_without_labels_raises(data):
 def test_a_comparison_draws_the_bins_of_each_model():
     sharp = PROB**3 / (PROB**3).sum(-1, keepdims=True)
     display = ReliabilityComparison.from_predictions(
-        LABELS, {"before": PROB, "after": sharp}, num_bins=10, title="both"
+        LABELS, {"before": PROB, "after": sharp}, num_bins=10, name="both"
     )
     for name, prob in {"before": PROB, "after": sharp}.items():
         bins = bin_predictions(LABELS, prob, num_bins=10)
@@ -203,8 +214,10 @@ def test_a_comparison_draws_the_bins_of_each_model():
         drawn = display.counts_[name].get_data()
         np.testing.assert_array_equal(np.nan_to_num(drawn.values), bins.count)
         texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-        null = bins.null_ece()
-        words = f"{name}: ECE {null.value:.3f} (if calibrated {null.mean:.3f})"
+        measured = bins.null_ece()
+        words = (
+            f"{name}: ECE {measured.value:.3f} (if calibrated {measured.null_mean:.3f})"
+        )
         assert words in texts
     colours = {c.lines[0].get_color() for c in display.curves_.values()}
     markers = {c.lines[0].get_marker() for c in display.curves_.values()}
@@ -296,6 +309,9 @@ def test_nothing_seen_is_drawn_without_bars():
 def test_what_is_no_table_and_no_metric_raises():
     with pytest.raises(TypeError, match="`bins` must be a ReliabilityBins"):
         ReliabilityDisplay([1, 2])
+    bins = bin_predictions(LABELS, PROB)
+    with pytest.raises(TypeError, match="`ece` must be a MeasuredValue or None"):
+        ReliabilityDisplay(bins, ece=0.1)
     with pytest.raises(TypeError, match="`metric` must have a method"):
         ReliabilityDisplay.from_metric("ece")
     with pytest.raises(TypeError, match="`metric` must have one table"):

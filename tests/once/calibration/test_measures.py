@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from torchmetrics.functional import classification
 
-from keras_robust.calibration import NullValue, ReliabilityBins, bin_predictions
+from keras_robust.calibration import MeasuredValue, ReliabilityBins, bin_predictions
 
 RNG = np.random.default_rng(5)
 PROB = RNG.dirichlet(np.full(4, 0.5), 500)
@@ -184,15 +184,15 @@ def test_the_null_error_is_that_of_binomial_draws(norm):
     hits = np.arange(21)
     gaps = np.abs(hits / 20 - 0.7)
     pmf = stats.binom.pmf(hits, 20, 0.7)
-    null = bins.null_ece(norm, num_resamples=4000)
+    measured = bins.null_ece(norm, num_resamples=4000)
     spread = np.sqrt(pmf @ gaps**2 - (pmf @ gaps) ** 2) / np.sqrt(4000)
-    assert null.mean == pytest.approx(pmf @ gaps, abs=4 * spread)
-    assert null.value == pytest.approx(0.6)
-    assert null.p_value == pytest.approx(1 / 4001)
+    assert measured.null_mean == pytest.approx(pmf @ gaps, abs=4 * spread)
+    assert measured.value == pytest.approx(0.6)
+    assert measured.p_value == pytest.approx(1 / 4001)
     # 95 % of the draws are at or below it.
     order = np.argsort(gaps)
     cumulative = np.cumsum(pmf[order])
-    assert null.upper == pytest.approx(gaps[order][cumulative >= 0.95][0])
+    assert measured.null_upper == pytest.approx(gaps[order][cumulative >= 0.95][0])
 
 
 def test_the_null_error_of_a_calibrated_model_is_not_0_and_covers_its_own():
@@ -206,10 +206,10 @@ def test_the_null_error_of_a_calibrated_model_is_not_0_and_covers_its_own():
         bins = bin_predictions(
             labels.astype(int), confidence[:, None], notion="positive"
         )
-        null = bins.null_ece(num_resamples=200, seed=rng)
-        exceeds.append(null.value > null.upper)
-        values.append(null.value)
-        means.append(null.mean)
+        measured = bins.null_ece(num_resamples=200, seed=rng)
+        exceeds.append(measured.value > measured.null_upper)
+        values.append(measured.value)
+        means.append(measured.null_mean)
     assert np.mean(values) == pytest.approx(0.05, abs=0.005)  # as the guide says
     assert np.mean(means) == pytest.approx(np.mean(values), rel=0.05)
     assert 0.01 <= np.mean(exceeds) <= 0.10
@@ -217,43 +217,43 @@ def test_the_null_error_of_a_calibrated_model_is_not_0_and_covers_its_own():
 
 def test_null_errors_of_nothing_and_of_nan():
     empty = table([0.0], [np.nan], [np.nan]).null_ece()
-    assert (empty.value, empty.mean, empty.upper) == (0, 0, 0)
+    assert (empty.value, empty.null_mean, empty.null_upper) == (0, 0, 0)
     unknown = table([np.nan], [np.nan], [np.nan]).null_ece()
-    assert np.isnan([unknown.value, unknown.mean, unknown.upper]).all()
+    assert np.isnan([unknown.value, unknown.null_mean, unknown.null_upper]).all()
 
 
 def test_the_fraction_of_a_count_is_one_draw_that_counts_for_it():
-    null = table([10.5], [0.7], [0.7]).null_ece(num_resamples=20000)
+    measured = table([10.5], [0.7], [0.7]).null_ece(num_resamples=20000)
     hits, last = np.meshgrid(np.arange(11), [0, 1])
     chance = stats.binom.pmf(hits, 10, 0.7) * stats.binom.pmf(last, 1, 0.7)
     gaps = np.abs((hits + 0.5 * last) / 10.5 - 0.7)
-    assert null.mean == pytest.approx((chance * gaps).sum(), rel=0.02)
+    assert measured.null_mean == pytest.approx((chance * gaps).sum(), rel=0.02)
 
 
 def test_draws_as_large_as_the_value_count_for_it():
     # One row of confidence .5: right or wrong, the gap is .5.
     assert table([1], [0.5], [1.0]).null_ece().p_value == 1
     # Ten rows of .3, six right: as large a gap, but for rounding, have 0 and 6 to 10.
-    null = table([10], [0.3], [0.6]).null_ece(num_resamples=2000)
+    measured = table([10], [0.3], [0.6]).null_ece(num_resamples=2000)
     at_least = stats.binom.sf(5, 10, 0.3) + stats.binom.cdf(0, 10, 0.3)
-    assert null.p_value == pytest.approx(at_least, rel=0.2)
+    assert measured.p_value == pytest.approx(at_least, rel=0.2)
 
 
 def test_one_calibrated_model_in_twenty_is_outside():
     # Of 1..1000: an error is outside above 950, a level below 25 and above 975.
     draws = np.arange(1.0, 1001)
-    error = NullValue.from_draws(951, draws)
-    assert (error.lower, error.upper, error.outside) == (50, 950, True)
-    assert not NullValue.from_draws(1, draws).outside
-    level = NullValue.from_draws(24, draws, two_sided=True)
-    assert (level.lower, level.upper, level.outside) == (25, 975, True)
-    assert not NullValue.from_draws(951, draws, two_sided=True).outside
+    error = MeasuredValue.from_draws(951, draws)
+    assert (error.null_lower, error.null_upper, error.outside) == (50, 950, True)
+    assert not MeasuredValue.from_draws(1, draws).outside
+    level = MeasuredValue.from_draws(24, draws, two_sided=True)
+    assert (level.null_lower, level.null_upper, level.outside) == (25, 975, True)
+    assert not MeasuredValue.from_draws(951, draws, two_sided=True).outside
     assert level.p_value == pytest.approx(2 * 25 / 1001)
 
 
 def test_infinite_values_are_compared_too():
-    null = NullValue.from_draws(np.inf, np.array([np.inf, 1.0, 2.0]))
-    assert (null.mean, null.p_value) == (np.inf, 0.5)
+    measured = MeasuredValue.from_draws(np.inf, np.array([np.inf, 1.0, 2.0]))
+    assert (measured.null_mean, measured.p_value) == (np.inf, 0.5)
 
 
 def test_seeds_repeat_and_generators_go_on():
@@ -293,7 +293,7 @@ def test_a_mean_above_1_by_rounding_is_1():
     bins = table([10], [1 + 1e-15], [0.5])
     low, high = bins.consistency_interval()
     assert (low[0], high[0]) == (1, 1)
-    assert bins.null_ece().mean == pytest.approx(0, abs=1e-12)
+    assert bins.null_ece().null_mean == pytest.approx(0, abs=1e-12)
 
 
 def test_a_bare_bootstrap_interval_excludes_0_for_a_calibrated_model():
@@ -327,8 +327,11 @@ def test_the_frame_holds_the_table():
 
 def test_the_repr_tells_the_ece_beside_its_null():
     bins = bin_predictions(LABELS, PROB)
-    null = bins.null_ece()
-    assert f"ece={null.value:.4f} (if calibrated: {null.mean:.4f}, " in repr(bins)
+    measured = bins.null_ece()
+    assert (
+        f"ece={measured.value:.4f} (if calibrated: {measured.null_mean:.4f}, "
+        in repr(bins)
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def vector_nll(parameters, y, logits, l2=0.0):
 
 @pytest.mark.parametrize("l2", [0.0, 0.01])
 def test_vector_scaling_is_the_minimum_found_without_its_gradient(l2):
-    scaling = VectorScaling(l2=l2).fit(LABELS, LOGITS)
+    scaling = VectorScaling(l2=l2, from_logits=True).fit(LABELS, LOGITS)
     found = optimize.minimize(
         vector_nll,
         np.repeat([1.0, 0.0], K),
@@ -65,14 +65,17 @@ def test_vector_scaling_is_the_minimum_found_without_its_gradient(l2):
     assert scaling.nll_after_ == pytest.approx(nll(LABELS, prob), rel=1e-12)
     assert scaling.nll_after_ < scaling.nll_before_ - 0.05
     if l2 == 0:
-        temperature = TemperatureScaling().fit(LABELS, LOGITS)
+        temperature = TemperatureScaling(from_logits=True).fit(LABELS, LOGITS)
         assert scaling.nll_after_ < temperature.nll_after_ - 0.01
         np.testing.assert_allclose(scale, [0.4, 0.9, 0.8], atol=0.15)
 
 
 @pytest.mark.parametrize("factor", [20, 1e4, 1e-2])
 def test_platt_scaling_takes_logits_on_any_scale(factor):
-    one, many = PlattScaling().fit(Y, Z), PlattScaling().fit(Y, Z * factor)
+    one, many = (
+        PlattScaling(from_logits=True).fit(Y, Z),
+        PlattScaling(from_logits=True).fit(Y, Z * factor),
+    )
     np.testing.assert_allclose(many.scale_ * factor, one.scale_, rtol=1e-6)
     np.testing.assert_allclose(many.bias_, one.bias_, rtol=1e-6)
     assert many.converged_
@@ -81,8 +84,8 @@ def test_platt_scaling_takes_logits_on_any_scale(factor):
 @pytest.mark.parametrize("factor", [1, 20, 1 / 20, 1e-2, 1e-4, 1e4])
 def test_vector_scaling_takes_logits_on_any_scale(factor):
     logits = LOGITS * factor
-    scaling = VectorScaling().fit(LABELS, logits)
-    temperature = TemperatureScaling().fit(LABELS, logits)
+    scaling = VectorScaling(from_logits=True).fit(LABELS, logits)
+    temperature = TemperatureScaling(from_logits=True).fit(LABELS, logits)
     assert scaling.converged_
     assert scaling.nll_after_ < temperature.nll_after_ < scaling.nll_before_
     # At the minimum the mean probability of each class is its frequency, and so are
@@ -96,12 +99,14 @@ def test_vector_scaling_takes_logits_on_any_scale(factor):
 
 
 def test_vector_scaling_does_not_see_a_number_added_to_a_row():
-    one = VectorScaling().fit(LABELS, LOGITS)
+    one = VectorScaling(from_logits=True).fit(LABELS, LOGITS)
     shifted = LOGITS + RNG.normal(size=(N, 1))
     np.testing.assert_allclose(
-        VectorScaling().fit(LABELS, shifted).scale_, one.scale_, rtol=1e-5
+        VectorScaling(from_logits=True).fit(LABELS, shifted).scale_,
+        one.scale_,
+        rtol=1e-5,
     )
-    by_prob = VectorScaling(from_logits=False)
+    by_prob = VectorScaling()
     by_prob.fit(LABELS, special.softmax(LOGITS, -1))
     np.testing.assert_allclose(by_prob.scale_, one.scale_, rtol=1e-5)
 
@@ -109,12 +114,14 @@ def test_vector_scaling_does_not_see_a_number_added_to_a_row():
 def test_platt_scaling_is_unpenalised_logistic_regression():
     # scikit-learn 1.9.1 is right here, also on logits times 1e4 and 1e-4.
     reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(Z, Y)
-    scaling = PlattScaling().fit(Y, Z)
+    scaling = PlattScaling(from_logits=True).fit(Y, Z)
     np.testing.assert_allclose(scaling.scale_, reference.coef_[0, 0], rtol=1e-5)
     np.testing.assert_allclose(scaling.bias_, reference.intercept_[0], rtol=1e-5)
     expected = reference.predict_proba(Z)[:, 1:]
     np.testing.assert_allclose(scaling.transform(Z), expected, rtol=1e-4)
-    both = PlattScaling().fit(Y, np.concatenate([np.zeros_like(Z), Z], -1))
+    both = PlattScaling(from_logits=True).fit(
+        Y, np.concatenate([np.zeros_like(Z), Z], -1)
+    )
     np.testing.assert_allclose(both.scale_, scaling.scale_, rtol=1e-6)
 
 
@@ -132,26 +139,26 @@ def test_smoothed_platt_scaling_is_that_of_scikit_learn():
         FrozenEstimator(classifier), method="sigmoid", ensemble=False
     )
     reference.fit(Z[:40], Y[:40])
-    scaling = PlattScaling(smoothed_targets=True).fit(Y[:40], Z[:40])
+    scaling = PlattScaling(smoothed_targets=True, from_logits=True).fit(Y[:40], Z[:40])
     expected = reference.predict_proba(Z)[:, 1:]
     np.testing.assert_allclose(scaling.transform(Z), expected, rtol=1e-3)
-    plain = PlattScaling().fit(Y[:40], Z[:40])
+    plain = PlattScaling(from_logits=True).fit(Y[:40], Z[:40])
     assert np.abs(plain.transform(Z) / expected - 1).max() > 0.02
 
 
 def test_isotonic_calibration_of_two_classes_is_scikit_learns():
     p = special.expit(Z)
     reference = IsotonicRegression(out_of_bounds="clip").fit(p[:500, 0], Y[:500])
-    scaling = IsotonicCalibration(from_logits=False).fit(Y[:500], p[:500])
+    scaling = IsotonicCalibration().fit(Y[:500], p[:500])
     expected = reference.predict(p[:, 0])
     np.testing.assert_allclose(scaling.transform(p)[:, 0], expected, rtol=1e-6)
-    by_logits = IsotonicCalibration().fit(Y[:500], Z[:500])
+    by_logits = IsotonicCalibration(from_logits=True).fit(Y[:500], Z[:500])
     np.testing.assert_allclose(by_logits.transform(Z)[:, 0], expected, rtol=1e-6)
 
 
 def test_isotonic_calibration_of_more_classes_is_one_against_the_rest():
     prob = special.softmax(LOGITS, -1)
-    scaling = IsotonicCalibration().fit(LABELS[:300], LOGITS[:300])
+    scaling = IsotonicCalibration(from_logits=True).fit(LABELS[:300], LOGITS[:300])
     mapped = np.stack(
         [
             IsotonicRegression(out_of_bounds="clip")
@@ -166,7 +173,7 @@ def test_isotonic_calibration_of_more_classes_is_one_against_the_rest():
     )
     # Each class is worthless here below .5: a row with none above has all 0.
     prob = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
-    scaling = IsotonicCalibration(from_logits=False).fit([0, 1, 2], prob)
+    scaling = IsotonicCalibration().fit([0, 1, 2], prob)
     rows = scaling.transform([[0.1, 0.1, 0.8], [0.0, 0.1, 0.9]])
     np.testing.assert_allclose(rows, [[0, 0, 1], [0, 0, 1]], atol=1e-12)
     scaling.steps_ = [(np.array([0.6, 0.8]), np.array([0.0, 1.0]))] * 3
@@ -184,7 +191,7 @@ def test_the_nll_never_rises(cls):
         scale = 10 ** rng.uniform(-2, 3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # with few labels, often no minimum
-            fitted = cls().fit(y[rows], z[rows] * scale)
+            fitted = cls(from_logits=True).fit(y[rows], z[rows] * scale)
         assert fitted.nll_after_ <= fitted.nll_before_
         prob = fitted.transform(z[rows] * scale)
         both = prob if prob.shape[-1] > 1 else np.concatenate([1 - prob, prob], -1)
@@ -195,27 +202,34 @@ def test_the_nll_never_rises(cls):
 def test_weight_2_is_the_row_twice_and_ignored_rows_are_left_out(cls):
     y, z = problem(cls)
     times = np.arange(N) % 3
-    expected = cls().fit(y.repeat(times), z.repeat(times, 0))
+    expected = cls(from_logits=True).fit(y.repeat(times), z.repeat(times, 0))
     ignored = np.where(times == 0, -100, y)
     spoilt = np.where(times[:, None] == 0, np.nan, z)
     for fitted in (
-        cls().fit(y, z, sample_weight=times),
-        cls().fit(ignored, spoilt, sample_weight=times),
+        cls(from_logits=True).fit(y, z, sample_weight=times),
+        cls(from_logits=True).fit(ignored, spoilt, sample_weight=times),
     ):
         np.testing.assert_allclose(
             fitted.transform(z), expected.transform(z), rtol=1e-4, atol=1e-9
         )
         assert fitted.nll_after_ == pytest.approx(expected.nll_after_, rel=1e-9)
-    assert np.abs(cls().fit(y, z).transform(z) - expected.transform(z)).max() > 1e-3
+    assert (
+        np.abs(
+            cls(from_logits=True).fit(y, z).transform(z) - expected.transform(z)
+        ).max()
+        > 1e-3
+    )
 
 
 def test_weights_count_in_the_smoothed_targets_of_platt():
     y, z = Y[:30], Z[:30]
-    twice = PlattScaling(smoothed_targets=True).fit(y.repeat(2), z.repeat(2, 0))
-    weighted = PlattScaling(smoothed_targets=True)
+    twice = PlattScaling(smoothed_targets=True, from_logits=True).fit(
+        y.repeat(2), z.repeat(2, 0)
+    )
+    weighted = PlattScaling(smoothed_targets=True, from_logits=True)
     weighted.fit(y, z, sample_weight=np.full(30, 2))
     np.testing.assert_allclose(weighted.scale_, twice.scale_, rtol=1e-6)
-    once = PlattScaling(smoothed_targets=True).fit(y, z)
+    once = PlattScaling(smoothed_targets=True, from_logits=True).fit(y, z)
     assert abs(once.scale_ / twice.scale_ - 1) > 1e-3
 
 
@@ -223,8 +237,8 @@ def test_weights_count_in_the_smoothed_targets_of_platt():
 def test_shapes_are_kept(cls):
     y, z = problem(cls)
     shaped = z.reshape(3, -1, z.shape[-1])
-    fitted = cls().fit(y.reshape(3, -1), shaped)
-    flat = cls().fit(y, z)
+    fitted = cls(from_logits=True).fit(y.reshape(3, -1), shaped)
+    flat = cls(from_logits=True).fit(y, z)
     assert fitted.transform(shaped).shape == shaped.shape
     np.testing.assert_allclose(
         fitted.transform(shaped).reshape(z.shape), flat.transform(z)
@@ -232,78 +246,84 @@ def test_shapes_are_kept(cls):
     one = fitted.transform(z[0])
     np.testing.assert_allclose(one, flat.transform(z)[0])
     soft = np.eye(max(z.shape[-1], 2))[y] if z.shape[-1] > 1 else y[:, None]
-    np.testing.assert_allclose(cls().fit(soft, z).transform(z), flat.transform(z))
+    np.testing.assert_allclose(
+        cls(from_logits=True).fit(soft, z).transform(z), flat.transform(z)
+    )
 
 
 def test_where_the_nll_has_no_minimum_a_warning_says_why():
     for cls, fix in ((VectorScaling, "l2=1e-3"), (PlattScaling, "smoothed_targets")):
         right = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
         with pytest.warns(UserWarning, match=f"the fit is right in every row.*{fix}"):
-            fitted = cls().fit([0, 1, 0], right)
+            fitted = cls(from_logits=True).fit([0, 1, 0], right)
         assert not fitted.converged_
         assert np.isfinite(fitted.transform(right)).all()
         with pytest.warns(UserWarning, match=f"no label is of class 1.*{fix}"):
-            fitted = cls().fit([0, 0, 0], right)
+            fitted = cls(from_logits=True).fit([0, 0, 0], right)
         assert not fitted.converged_
-    assert VectorScaling(l2=1e-3).fit([0, 0, 0], right).converged_
-    assert PlattScaling(smoothed_targets=True).fit([0, 1, 0], right).converged_
+    assert VectorScaling(l2=1e-3, from_logits=True).fit([0, 0, 0], right).converged_
+    assert (
+        PlattScaling(smoothed_targets=True, from_logits=True)
+        .fit([0, 1, 0], right)
+        .converged_
+    )
 
 
 @pytest.mark.parametrize("cls", ALL)
 def test_bad_use_is_an_error(cls):
     y, z = problem(cls)
     with pytest.raises(ValueError, match=f"{cls.__name__}: `fit` must be called first"):
-        cls().transform(z)
-    with pytest.raises(ValueError, match="`logits` must be free of NaN"):
-        cls().fit(y, z * np.nan)
+        cls(from_logits=True).transform(z)
+    with pytest.raises(ValueError, match="`y_prob` must be free of NaN"):
+        cls(from_logits=True).fit(y, z * np.nan)
     with pytest.raises(ValueError, match="`y_true` must be whole class ids"):
-        cls().fit(y + 5.5, np.tile(z[:, :1], 2))
-    fitted = cls().fit(y, z)
+        cls(from_logits=True).fit(y + 5.5, np.tile(z[:, :1], 2))
+    fitted = cls(from_logits=True).fit(y, z)
     other = np.zeros((2, 5))
-    with pytest.raises(ValueError, match="`logits` must be of"):
+    with pytest.raises(ValueError, match="`y_prob` must be of"):
         fitted.transform(other)
-    assert cls.__name__ + "(nll_before=" in repr(fitted)
+    assert f"{cls.__name__}(from_logits=True, nll_before=" in repr(fitted)
 
 
 def test_platt_scaling_is_for_two_classes():
     with pytest.raises(ValueError, match=r"two classes.*3 classes.*VectorScaling"):
-        PlattScaling().fit(LABELS, LOGITS)
+        PlattScaling(from_logits=True).fit(LABELS, LOGITS)
 
 
 def test_probabilities_of_0_have_no_logits():
     prob = [[1.0, 0.0], [0.4, 0.6], [0.7, 0.3]]
     for cls in (VectorScaling, PlattScaling):
-        with pytest.raises(ValueError, match="`logits` must be finite"):
-            cls(from_logits=False).fit([0, 1, 1], prob)
-    isotonic = IsotonicCalibration(from_logits=False).fit([0, 1, 1], prob)
+        with pytest.raises(ValueError, match="`y_prob` must be of finite logits"):
+            cls().fit([0, 1, 1], prob)
+    isotonic = IsotonicCalibration().fit([0, 1, 1], prob)
     assert isotonic.transform(prob)[0].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("bad", [-1, np.inf, np.nan])
 def test_a_bad_l2_is_an_error(bad):
     with pytest.raises(ValueError, match="VectorScaling: `l2` must be finite and at"):
-        VectorScaling(l2=bad)
+        VectorScaling(l2=bad, from_logits=True)
 
 
 def test_without_scikit_learn_isotonic_calibration_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.isotonic", None)
     with pytest.raises(ImportError, match=r"pip install 'keras-robust\[calibration\]'"):
-        IsotonicCalibration().fit(Y, Z)
+        IsotonicCalibration(from_logits=True).fit(Y, Z)
 
 
 @pytest.mark.parametrize("recalibration", [TemperatureScaling, VectorScaling])
 def test_probabilities_taken_for_logits_are_noticed(recalibration):
     prob = special.softmax(LOGITS, -1)
     with pytest.warns(UserWarning, match=r"\(from_logits=False\)"):
-        recalibration().fit(LABELS, prob)
-    recalibration(from_logits=False).fit(LABELS, prob)
+        recalibration(from_logits=True).fit(LABELS, prob)
+    recalibration().fit(LABELS, prob)
 
 
 def test_a_temperature_is_for_the_classes_that_it_was_fitted_to():
-    scaling = TemperatureScaling().fit(LABELS, LOGITS)
-    with pytest.raises(ValueError, match="`logits` must be of the 3 classes"):
+    scaling = TemperatureScaling(from_logits=True).fit(LABELS, LOGITS)
+    with pytest.raises(ValueError, match="`y_prob` must be of the 3 classes"):
         scaling.transform(LOGITS[:, :2])
-    with pytest.raises(ValueError, match="`logits` must be free of NaN"):
+    with pytest.raises(ValueError, match="`y_prob` must be free of NaN"):
         scaling.scale(LOGITS * np.nan)
 
 
@@ -312,15 +332,17 @@ def test_sigmoids_taken_for_logits_are_noticed():
     prob = rng.random((500, 1))
     labels = (rng.random(500) < prob[:, 0]).astype(int)
     with pytest.warns(UserWarning, match=r"PlattScaling\(from_logits=False\)"):
-        PlattScaling().fit(labels, prob)
-    PlattScaling(from_logits=False).fit(labels, prob)
-    PlattScaling().fit(labels, np.log(prob / (1 - prob)))
+        PlattScaling(from_logits=True).fit(labels, prob)
+    PlattScaling().fit(labels, prob)
+    PlattScaling(from_logits=True).fit(labels, np.log(prob / (1 - prob)))
 
 
 def test_a_fit_that_fails_leaves_the_fit_before_it():
     rng = np.random.default_rng(2)
     logits = rng.normal(size=(50, 1))
-    scaling = PlattScaling().fit((rng.random(50) < 0.5).astype(int), logits)
+    scaling = PlattScaling(from_logits=True).fit(
+        (rng.random(50) < 0.5).astype(int), logits
+    )
     before = scaling.transform(logits)
     with pytest.raises(ValueError, match="two classes"):
         scaling.fit(rng.integers(0, 3, 50), rng.normal(size=(50, 3)))

@@ -1,6 +1,7 @@
 """The calibration report: its numbers, its null values, and what it is written as."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
@@ -9,7 +10,11 @@ import pandas as pd
 import pytest
 
 from keras_robust import calibration
-from keras_robust.calibration import CalibrationReport, NullValue, calibration_report
+from keras_robust.calibration import (
+    CalibrationReport,
+    MeasuredValue,
+    calibration_report,
+)
 
 RNG = np.random.default_rng(6)
 LOGITS = RNG.normal(size=(400, 4)) * 2
@@ -65,18 +70,18 @@ def test_the_null_values_of_a_calibrated_model_hold_its_values():
     p_values = [BOTH["good", name].p_value for name in BOTH.measures]
     assert np.mean(np.array(p_values) < 0.05) < 0.25
     for name in ("ece", "smooth_ece", "classwise_ece", "miscalibration"):
-        null = BOTH["good", name]
-        assert 0.3 * null.value < null.mean < null.upper
-        assert null.lower < null.mean
+        measured = BOTH["good", name]
+        assert 0.3 * measured.value < measured.null_mean < measured.null_upper
+        assert measured.null_lower < measured.null_mean
         sharp = BOTH["sharp", name]
-        assert sharp.value > sharp.upper
+        assert sharp.value > sharp.null_upper
         assert sharp.p_value == pytest.approx(1 / 301)
 
 
 def test_over_confidence_is_seen_in_both_directions():
     # Accuracy below, and likelihood above what the probabilities promise: two-sided.
-    assert BOTH["sharp", "accuracy"].value < BOTH["sharp", "accuracy"].lower
-    assert BOTH["sharp", "nll"].value > BOTH["sharp", "nll"].upper
+    assert BOTH["sharp", "accuracy"].value < BOTH["sharp", "accuracy"].null_lower
+    assert BOTH["sharp", "nll"].value > BOTH["sharp", "nll"].null_upper
     total = BOTH["good", "miscalibration"].value - BOTH["good", "discrimination"].value
     total += BOTH["good", "uncertainty"].value
     assert BOTH["good", "brier_top_label"].value == pytest.approx(total)
@@ -84,7 +89,7 @@ def test_over_confidence_is_seen_in_both_directions():
         assert BOTH["sharp", name].p_value == pytest.approx(2 / 301)
     flat = PROB**0.3 / (PROB**0.3).sum(-1, keepdims=True)
     under = calibration_report(LABELS, flat, num_resamples=99)
-    assert under["accuracy"].value > under["accuracy"].upper
+    assert under["accuracy"].value > under["accuracy"].null_upper
     assert under["accuracy"].p_value == pytest.approx(2 / 100)
 
 
@@ -98,10 +103,10 @@ def test_a_star_marks_what_is_outside_what_is_printed(seed):
     for name, line in zip(report.measures, lines):
         if name == "confidence":
             continue
-        null, is_error = report[name], report.entry("model", name)[0]
-        below = null.value < null.lower and not is_error
-        outside = below or null.value > null.upper
-        assert ("*" in line) == outside == null.outside, line
+        measured, is_error = report[name], report.entry("model", name)[0]
+        below = measured.value < measured.null_lower and not is_error
+        outside = below or measured.value > measured.null_upper
+        assert ("*" in line) == outside == measured.outside, line
         seen.add(outside)
     assert False in seen
 
@@ -136,7 +141,7 @@ def test_the_null_of_the_likelihood_is_the_entropy():
     entropy = -(PROB * np.log(PROB)).sum(-1).mean()
     spread = (PROB * np.log(PROB) ** 2).sum(-1) - (PROB * np.log(PROB)).sum(-1) ** 2
     error = np.sqrt(spread.sum()) / 400 / np.sqrt(300)
-    assert BOTH["good", "nll"].mean == pytest.approx(entropy, abs=4 * error)
+    assert BOTH["good", "nll"].null_mean == pytest.approx(entropy, abs=4 * error)
 
 
 def test_rows_and_bins_agree_on_the_null_of_the_ece():
@@ -144,7 +149,7 @@ def test_rows_and_bins_agree_on_the_null_of_the_ece():
     # confidences within a bin.
     bins = BOTH.bins["good"]
     assert bins.ece() == BOTH["good", "ece"].value
-    ratio = bins.null_ece(num_resamples=4000).mean / BOTH["good", "ece"].mean
+    ratio = bins.null_ece(num_resamples=4000).null_mean / BOTH["good", "ece"].null_mean
     assert 0.97 < ratio < 1.06
 
 
@@ -214,11 +219,13 @@ def test_soft_labels_have_no_null_values():
     # Labels that are the predictions: a Brier score of 0, which no drawn label has.
     report = calibration_report(PROB, PROB, num_resamples=99)
     assert report["brier"].value == 0.0
-    assert np.isnan(report["brier"].mean)
+    assert np.isnan(report["brier"].null_mean)
     assert not report["brier"].outside
     assert report.settings["num_resamples"] == 0
     assert "Soft targets are not drawn by chance" in repr(report)
-    assert "nan" not in repr(report) + report.to_html()
+    page = report.to_html()
+    assert "nan" not in repr(report) + page
+    assert "<!-- (if calibrated" not in page
     one_hot = calibration_report(np.eye(4)[LABELS], PROB, num_resamples=99)
     assert repr(one_hot) == repr(calibration_report(LABELS, PROB, num_resamples=99))
 
@@ -231,9 +238,9 @@ def test_the_frame_is_tidy():
     ]
     assert len(frame) == 2 * len(BOTH.measures)
     row = frame.set_index(["model", "measure"]).loc[("sharp", "ece")]
-    null = BOTH["sharp", "ece"]
+    measured = BOTH["sharp", "ece"]
     assert [row["value"], row["null_mean"], row["p_value"]] == [
-        *(null.value, null.mean, null.p_value)
+        *(measured.value, measured.null_mean, measured.p_value)
     ]
     assert row["num_bins"] == 15
     assert row["n"] == 400
@@ -261,6 +268,27 @@ def test_an_infinite_likelihood_is_told_everywhere():
     assert next(r for r in rows if r["measure"] == "nll")["value"] == "Infinity"
     assert "inf*" in repr(report)
     assert "inf*" in report.to_html()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_diagrams_of_the_page_give_the_null_value_of_its_table(seed):
+    models = {"good": PROB, "sharp": SHARP}
+    report = calibration_report(LABELS, models, num_resamples=20, seed=seed)
+    page = report.to_html()
+    # Matplotlib draws text as paths, each line after a comment that holds it.
+    drawn = [
+        line
+        for line in re.findall("<!-- (.*?) -->", page)
+        if "ECE" in line or "if" in line
+    ]
+    expected = []
+    for model, bins in report.bins.items():
+        ece = report[model, "ece"]
+        assert f"{ece.null_mean:.4f}, 95 % &lt; {ece.null_upper:.4f}" in page
+        expected += [f"ECE {ece.value:.3f}", f"(if calibrated {ece.null_mean:.3f})"]
+        # Twenty draws tell the report's null from one drawn anew.
+        assert abs(bins.null_ece().null_mean / ece.null_mean - 1) > 0.002
+    assert sorted(drawn) == sorted(expected)
 
 
 class Tags(HTMLParser):
@@ -327,8 +355,9 @@ def test_the_repr_is_a_table_and_notebooks_get_html():
     )
     assert lines[1].split() == ["good", "sharp"]
     ece = next(line for line in lines if line.startswith("ECE, 15 bins"))
-    null = BOTH["sharp", "ece"]
-    assert f"{null.value:.4f}* [{null.mean:.4f}, 95 % < {null.upper:.4f}]" in ece
+    measured = BOTH["sharp", "ece"]
+    mean, upper = measured.null_mean, measured.null_upper
+    assert f"{measured.value:.4f}* [{mean:.4f}, 95 % < {upper:.4f}]" in ece
     assert max(map(len, lines)) < 120
     assert BOTH._repr_html_().startswith("<table>")
 
@@ -359,4 +388,4 @@ def test_bad_input_raises(y, p, match):
 
 def test_the_report_is_what_its_type_says():
     assert isinstance(BOTH, CalibrationReport)
-    assert isinstance(BOTH["good", "ece"], NullValue)
+    assert isinstance(BOTH["good", "ece"], MeasuredValue)

@@ -9,8 +9,10 @@ from sklearn import metrics
 
 from keras_robust.calibration import (
     area_under_risk_coverage,
+    bin_predictions,
     brier_decomposition,
     brier_score,
+    expected_calibration_error,
     negative_log_likelihood,
     smooth_ece,
 )
@@ -21,6 +23,7 @@ PROB = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
 LABELS = RNG.integers(0, 5, 400)
 TOP, RIGHT = PROB.max(-1), (PROB.argmax(-1) == LABELS).astype(float)
 ALL = [
+    expected_calibration_error,
     smooth_ece,
     brier_score,
     negative_log_likelihood,
@@ -36,6 +39,26 @@ def binary(rows, kind, seed=0):
         p[::3], p[1::5] = 1.0, 0.0
     chance = p if kind == "calibrated" else np.clip(p + 0.2 * np.sin(6 * p), 0, 1)
     return (rng.random(rows) < chance).astype(int), p
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
+@pytest.mark.parametrize("binning", ["equal_width", "equal_mass"])
+def test_the_expected_calibration_error_is_read_off_its_bins(norm, binning):
+    how = {"num_bins": 9, "binning": binning, "from_logits": True}
+    bins = bin_predictions(LABELS, LOGITS, **how)
+    error = expected_calibration_error(LABELS, LOGITS, norm=norm, **how)
+    assert error == bins.ece(norm) > 0.1
+    y, p = binary(300, "off")
+    bins = bin_predictions(y, p[:, None], notion="positive")
+    error = expected_calibration_error(y, p[:, None], notion="positive", norm=norm)
+    assert error == bins.ece(norm) > 0.02
+
+
+def test_bad_arguments_of_the_expected_calibration_error_are_named():
+    for name, bad in (("norm", "l3"), ("binning", "quantile"), ("num_bins", 0)):
+        match = f"expected_calibration_error: `{name}` must be"
+        with pytest.raises(ValueError, match=match):
+            expected_calibration_error(LABELS, PROB, **{name: bad})
 
 
 @pytest.mark.parametrize("kind", ["calibrated", "off", "sure", "ends"])

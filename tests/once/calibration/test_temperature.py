@@ -1,14 +1,9 @@
-"""Temperature scaling, as a fit, as a function and as a layer."""
+"""Temperature scaling, as a fit and as a function."""
 
-import os
-import subprocess
-import sys
 import warnings
 
-import keras
 import numpy as np
 import pytest
-from backend import to_numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -47,7 +42,7 @@ def independent_temperature(labels, logits):
 
 
 def fit(labels=LABELS, logits=LOGITS, **kwargs):
-    return TemperatureScaling().fit(labels, logits, **kwargs)
+    return TemperatureScaling(from_logits=True).fit(labels, logits, **kwargs)
 
 
 def test_the_temperature_is_that_of_a_dense_grid_and_a_bisection():
@@ -144,7 +139,7 @@ def test_layouts_agree():
         np.testing.assert_allclose(found.temperature_, expected.temperature_, 1e-9)
         assert found.transform(z).shape == z.shape
     prob = special.softmax(LOGITS, -1)
-    by_prob = TemperatureScaling(from_logits=False).fit(LABELS, prob)
+    by_prob = TemperatureScaling().fit(LABELS, prob)
     np.testing.assert_allclose(by_prob.temperature_, expected.temperature_, rtol=1e-9)
     np.testing.assert_allclose(
         by_prob.transform(prob), expected.transform(LOGITS), rtol=1e-9
@@ -292,7 +287,7 @@ def test_probability_0_stays_0():
     prob = np.array([[0.7, 0.3, 0.0], [0.6, 0.3, 0.1], [0.1, 0.9, 0.0]])
     prob = prob.repeat(3, 0)
     labels = [0, 0, 1, 0, 0, 1, 1, 1, 0]
-    scaling = TemperatureScaling(from_logits=False).fit(labels, prob)
+    scaling = TemperatureScaling().fit(labels, prob)
     assert scaling.temperature_ > 1
     out = scaling.transform(prob)
     np.testing.assert_array_equal(out == 0, prob == 0)
@@ -304,10 +299,10 @@ def test_scale_gives_the_logits_of_transform():
     scaling = fit()
     np.testing.assert_allclose(scaling.scale(LOGITS), LOGITS / scaling.temperature_)
     prob = special.softmax(LOGITS, -1)
-    by_prob = TemperatureScaling(from_logits=False).fit(LABELS, prob)
+    by_prob = TemperatureScaling().fit(LABELS, prob)
     calibrated = special.softmax(by_prob.scale(prob), -1)
     np.testing.assert_allclose(calibrated, by_prob.transform(prob), rtol=1e-9)
-    one = TemperatureScaling(from_logits=False)
+    one = TemperatureScaling()
     one.fit([0, 1, 0, 0], [[0.2], [0.8], [0.2], [0.8]])
     p = np.array([[0.3]])
     np.testing.assert_allclose(special.expit(one.scale(p)), one.transform(p))
@@ -316,11 +311,13 @@ def test_scale_gives_the_logits_of_transform():
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 7.0, 1e300])
 def test_temperature_scale_is_its_formula(temperature):
     expected = special.softmax(LOGITS / temperature, axis=-1)
-    found = temperature_scale(LOGITS, temperature)
+    found = temperature_scale(LOGITS, temperature, from_logits=True)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    by_prob = temperature_scale(special.softmax(LOGITS, -1), 2.0, from_logits=False)
-    np.testing.assert_allclose(by_prob, temperature_scale(LOGITS, 2.0), rtol=1e-9)
-    assert temperature_scale([1e307, -1e307], 2.0).tolist() == [1, 0]
+    by_prob = temperature_scale(special.softmax(LOGITS, -1), 2.0)
+    by_logits = temperature_scale(LOGITS, 2.0, from_logits=True)
+    np.testing.assert_allclose(by_prob, by_logits, rtol=1e-9)
+    far = temperature_scale([1e307, -1e307], 2.0, from_logits=True)
+    assert far.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf])
@@ -337,9 +334,9 @@ def test_a_bad_temperature_is_an_error(bad):
     [
         ([0, 1], [[1, 2]], "`y_true` must be of shape"),
         ([2], [[1, 2]], "`y_true` must be whole class ids"),
-        ([0], [[np.nan, 2]], "`logits` must be free of NaN"),
-        ([0], [[np.inf, 2]], "`logits` must be free of NaN"),
-        ([0], [[-np.inf, 2]], "`logits` must be such that no label has probability 0"),
+        ([0], [[np.nan, 2]], "`y_prob` must be free of NaN"),
+        ([0], [[np.inf, 2]], "`y_prob` must be free of NaN"),
+        ([0], [[-np.inf, 2]], "`y_prob` must be such that no label has probability 0"),
         ([-100], [[1, 2]], "`y_true` must be of at least one label that counts"),
         (np.zeros(0, int), np.zeros((0, 2)), "`y_true` must be of at least one"),
     ],
@@ -352,117 +349,30 @@ def test_bad_values_raise_and_name_the_argument(y, z, match):
 def test_bad_use_is_an_error():
     for use in ("transform", "scale"):
         with pytest.raises(ValueError, match="`fit` must be called first"):
-            getattr(TemperatureScaling(), use)([[1, 2]])
+            getattr(TemperatureScaling(from_logits=True), use)([[1, 2]])
     with pytest.raises(ValueError, match="`fit` must be called first"):
-        TemperatureScaling().as_layer()
+        TemperatureScaling(from_logits=True).as_layer()
     with pytest.raises(TypeError, match="`from_logits` must be True or False"):
         TemperatureScaling(from_logits=1)
     for bad in (1.0, np.zeros((3, 0))):
-        with pytest.raises(ValueError, match="`logits` must be of shape"):
+        with pytest.raises(ValueError, match="`y_prob` must be of shape"):
             fit().transform(bad)
-    with pytest.raises(ValueError, match="`logits` must be distributions"):
-        temperature_scale([[0.9, 0.8]], 2.0, from_logits=False)
-    by_prob = TemperatureScaling(from_logits=False)
+    with pytest.raises(ValueError, match="`y_prob` must be distributions"):
+        temperature_scale([[0.9, 0.8]], 2.0)
+    by_prob = TemperatureScaling()
     by_prob.fit([0, 0, 1], [[0.6, 0.4]] * 3)
     with pytest.raises(ValueError, match="`from_logits` must be True to make a layer"):
         by_prob.as_layer()
 
 
 def test_the_representation_reports():
-    assert repr(TemperatureScaling()) == "TemperatureScaling()"
+    assert (
+        repr(TemperatureScaling(from_logits=True))
+        == "TemperatureScaling(from_logits=True)"
+    )
     text = repr(fit([0, 1, 0, 0], [[4, 0], [0, 4], [4, 0], [0, 4]]))
     # Before: (3 log(1 + e^-4) + log(1 + e^4)) / 4; after: the entropy of (3/4, 1/4).
     assert text.startswith(
-        "TemperatureScaling(nll_before=1.01815, nll_after=0.562335, "
+        "TemperatureScaling(from_logits=True, nll_before=1.01815, nll_after=0.562335, "
         "temperature=3.64096, converged=True, at_bound=False, num_iterations="
-    )
-
-
-def model_with(*layers, dtype=None):
-    return keras.Sequential(
-        [keras.Input((K,)), keras.layers.Dense(K, dtype=dtype), *layers]
-    )
-
-
-def test_a_model_with_the_layer_gives_what_transform_gives():
-    scaling = fit()
-    plain = model_with()
-    calibrated = keras.Sequential(
-        [plain, scaling.as_layer(name="t"), keras.layers.Softmax()]
-    )
-    x = LOGITS.astype("float32")
-    expected = scaling.transform(plain.predict(x, verbose=0))
-    np.testing.assert_allclose(
-        calibrated.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-7
-    )
-    assert calibrated.layers[1].name == "t"
-    assert calibrated.layers[1].weights == []
-
-
-def test_the_layer_is_saved_with_the_model_and_loaded_elsewhere(tmp_path):
-    model = model_with(Temperature(1.5, name="mine"))
-    path = tmp_path / "calibrated.keras"
-    model.save(path)
-    code = (
-        "import sys, keras, numpy as np, keras_robust\n"
-        "model = keras.models.load_model(sys.argv[1], safe_mode=True)\n"
-        "x = np.arange(4, dtype='float32')[None]\n"
-        "print(model.layers[-1].name, model.layers[-1].temperature,\n"
-        "      *model.predict(x, verbose=0)[0])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    name, temperature, *values = done.stdout.split()
-    assert (name, temperature) == ("mine", "1.5")
-    x = np.arange(4, dtype="float32")[None]
-    np.testing.assert_allclose(
-        [float(v) for v in values], model.predict(x, verbose=0)[0], rtol=1e-5
-    )
-
-
-def test_the_config_holds_the_values_in_plain_numbers():
-    layer = Temperature(np.float32(2.5), name="t", dtype="mixed_bfloat16")
-    config = layer.get_config()
-    assert type(config["temperature"]) is float
-    again = Temperature.from_config(config)
-    assert (again.temperature, again.name) == (2.5, "t")
-    assert again.dtype_policy.name == "mixed_bfloat16"
-    assert not again.autocast
-
-
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
-def test_under_mixed_precision_nothing_is_rounded_to_half(policy):
-    # 1e5 overflows in float16, and 257 is 256 in bfloat16.
-    x = np.array([[1e5, 257.0, 3.0]], "float32")
-    layer = Temperature(3.0, dtype=policy)
-    out = layer(keras.ops.convert_to_tensor(x))
-    assert keras.backend.standardize_dtype(out.dtype) == "float32"
-    np.testing.assert_allclose(to_numpy(out), x / 3, rtol=1e-6)
-    half = layer(keras.ops.convert_to_tensor(x[:, 1:], dtype="float16"))
-    assert keras.backend.standardize_dtype(half.dtype) == "float32"
-    model = model_with(layer, dtype=policy)
-    assert model.outputs[0].dtype == "float32"
-    assert model.predict(LOGITS[:4], verbose=0).dtype == np.float32
-
-
-def test_float64_logits_stay_float64(float64):
-    out = Temperature(3.0, dtype="float64")(np.array([1.0, 2.0]))
-    np.testing.assert_allclose(to_numpy(out), [1 / 3, 2 / 3], rtol=1e-15)
-
-
-def test_the_layer_passes_masks_on():
-    inputs = keras.Input((3,), dtype="int32")
-    x = keras.layers.Embedding(5, K, mask_zero=True)(inputs)
-    out = Temperature(2.0)(x)
-    assert getattr(out, "_keras_mask", None) is not None
-    ids = np.array([[1, 2, 0]])
-    eager = Temperature(2.0)(keras.layers.Embedding(5, K, mask_zero=True)(ids))
-    np.testing.assert_array_equal(
-        keras.ops.convert_to_numpy(eager._keras_mask), ids != 0
     )
