@@ -92,7 +92,12 @@ def read_predictions(
     keep = ~ignored & (weight > 0)
     row = np.flatnonzero(keep)
     scores = checked_scores(owner, argument, scores[keep], from_logits, row)
-    prob = _softmax(scores) if from_logits else np.clip(scores, 0.0, 1.0)
+    if from_logits:
+        from scipy import special  # not at the top: that takes a quarter of a second
+
+        prob = special.softmax(scores, axis=-1)
+    else:
+        prob = np.clip(scores, 0.0, 1.0)
     label = _labels(owner, label_argument, y_true[keep], prob.shape[-1], single, row)
     logits = scores if from_logits else None
     return Predictions(prob, label, weight[keep], dtype, logits, row)
@@ -219,13 +224,6 @@ def checked_scores(
         )
         scores = np.concatenate([other.astype("float64"), scores], axis=-1)
     return scores
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    # Imported here, so that importing the package does not import SciPy.
-    from scipy import special
-
-    return special.softmax(logits, axis=-1)
 
 
 def _labels(

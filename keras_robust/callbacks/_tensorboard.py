@@ -1,4 +1,8 @@
-"""Reliability diagrams for TensorBoard, written without TensorFlow."""
+"""Reliability diagrams for TensorBoard, written without TensorFlow.
+
+TensorBoard's own `summary.Writer` knows no images, and what does needs TensorFlow or
+PyTorch: so the messages are made here.
+"""
 
 import io
 import time

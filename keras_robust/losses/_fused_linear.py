@@ -186,7 +186,4 @@ def _checked_rows(owner: str, rows: Any, num_classes: int) -> int:
     if rows is None:
         return max(1, _LOGITS // num_classes)
     fix = "Leave it out for chunks of 4 million logits."
-    rows = checks.integer(owner, "rows_at_once", rows, fix=fix)
-    if rows < 1:
-        raise checks.invalid(owner, "rows_at_once", "at least 1", str(rows), fix)
-    return rows
+    return checks.integer(owner, "rows_at_once", rows, minimum=1, fix=fix)

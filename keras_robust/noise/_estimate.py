@@ -57,7 +57,8 @@ def estimate_rate(
     confident joint, which needs a model that is right about nearly all classes.
 
     Args:
-        labels: Given labels, integer class ids of shape `(...)` or `(..., 1)`.
+        labels: Given labels, integer class ids of shape `(...)` or `(..., 1)`, or
+            one-hot integers of the shape of `y_prob`.
         y_prob: Out-of-sample probabilities of shape `(..., K)`, or logits with
             `from_logits=True`; `K = 1` means a single sigmoid output.
         method: `"agreement"`, `"anchor"` or `"confident_joint"`; the last needs
@@ -139,7 +140,8 @@ def estimate_matrix(
     the model confuses seem to be confused by the annotators.
 
     Args:
-        labels: Given labels, integer class ids of shape `(...)` or `(..., 1)`.
+        labels: Given labels, integer class ids of shape `(...)` or `(..., 1)`, or
+            one-hot integers of the shape of `y_prob`.
         y_prob: Out-of-sample probabilities of shape `(..., K)`, or logits with
             `from_logits=True`; `K = 1` means a single sigmoid output.
         method: `"agreement"`, `"anchor"` or `"confident_joint"`; the last needs

@@ -307,6 +307,15 @@ def test_data_that_tell_nothing_raise():
     started((x, by_chance), "more than by chance")
 
 
+def test_predictions_that_are_no_distributions_raise():
+    # Sigmoids of many classes, which the loss would take one by one.
+    layers = [keras.Input((K,)), keras.layers.Dense(K, activation="sigmoid")]
+    model = keras.Sequential(layers)
+    model.compile("sgd", GammaCE())
+    with pytest.raises(ValueError, match="`y_pred` must be distributions, with rows"):
+        fit(model, NoiseAwareGamma((X[HELD], Y[HELD])), epochs=2)
+
+
 def test_bad_arguments_of_the_callback_raise(tmp_path):
     data = (X, Y)
     with pytest.raises(ValueError, match="`warmup_epochs` must be at least 1"):

@@ -213,6 +213,7 @@ def test_shapes_logits_and_ignored_positions_change_nothing(function, method):
     for labels, prob, options in [
         (*shaped, {}),
         (given[:, None], noisy, {}),
+        (np.eye(3, dtype=int)[given], noisy, {}),
         (given, logits, {"from_logits": True}),
         (marked, spoilt, {}),
         (void, spoilt, {"ignore_class": 255}),
