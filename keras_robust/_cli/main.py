@@ -70,19 +70,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _message(error: BaseException) -> str:
-    if not isinstance(error, checks.ArgumentError):
+    problem = checks.problem_of(error)
+    # One about a file or an option is worded for whoever typed it.
+    if problem is None or problem.owner != "calibration_report":
         return str(error) or type(error).__name__
-    if error.owner != "calibration_report":  # about a file or an option, as it is
-        return str(error)
     # Of several models, `y_prob['name']` is the one.
-    argument = error.argument.partition("[")[0]
+    argument = problem.argument.partition("[")[0]
     return str(
-        checks.ArgumentError(
+        checks.Problem(
             "report",
-            _OPTIONS.get(argument, error.argument),
-            error.expected,
-            error.received.removeprefix(f"{argument}="),
-            _FIXES.get(argument, error.fix),
+            _OPTIONS.get(argument, problem.argument),
+            problem.expected,
+            problem.received.removeprefix(f"{argument}="),
+            _FIXES.get(argument, problem.fix),
         )
     )
 

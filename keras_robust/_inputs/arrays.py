@@ -10,7 +10,7 @@ from keras_robust._inputs import checks
 def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
     """Returns numbers as an array: from lists, tensors of any library, or frames."""
     if isinstance(values, np.ma.MaskedArray):
-        raise checks.ArgumentTypeError(
+        raise checks.invalid_type(
             owner,
             argument,
             "no masked array, whose mask would be lost",
@@ -27,7 +27,7 @@ def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
         array = values.to_numpy(dtype="float64", na_value=np.nan)
     # ml_dtypes.bfloat16, which has no NumPy kind of its own, converts to float32.
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-        raise checks.ArgumentTypeError(
+        raise checks.invalid_type(
             owner,
             argument,
             "of numbers",

@@ -3,25 +3,19 @@
 import importlib
 import math
 import numbers
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-class ArgumentError(Exception):
-    """An argument that will not do, and what to do about it.
+class Problem(NamedTuple):
+    """What is wrong with an argument, and what to do about it."""
 
-    The parts of the message are attributes, so that whoever names arguments otherwise,
-    as the command line does, can say it in their own words.
-    """
-
-    def __init__(
-        self, owner: str, argument: str, expected: str, received: str, fix: str
-    ) -> None:
-        # All of them to `args`, of which pickle makes the error anew.
-        super().__init__(owner, argument, expected, received, fix)
-        self.owner, self.argument = owner, argument
-        self.expected, self.received, self.fix = expected, received, fix
+    owner: str
+    argument: str
+    expected: str
+    received: str
+    fix: str
 
     def __str__(self) -> str:
         return (
@@ -30,27 +24,42 @@ class ArgumentError(Exception):
         )
 
 
-class InvalidArgumentError(ArgumentError, ValueError):
-    """An argument of the right type with a value that will not do."""
+def problem_of(error: BaseException) -> Problem | None:
+    """Returns the problem that an error is about, where it is about an argument.
 
-
-class ArgumentTypeError(ArgumentError, TypeError):
-    """An argument of the wrong type."""
+    For whoever names arguments otherwise, as the command line does.
+    """
+    return getattr(error, "problem", None)
 
 
 def invalid(
     owner: str, argument: str, expected: str, received: str, fix: str
-) -> InvalidArgumentError:
+) -> ValueError:
     """Builds the error: what was expected of an argument, what came, how to fix it."""
-    return InvalidArgumentError(owner, argument, expected, received, fix)
+    return _error(ValueError, Problem(owner, argument, expected, received, fix))
+
+
+def invalid_type(
+    owner: str, argument: str, expected: str, received: str, fix: str
+) -> TypeError:
+    """Builds the error where a type is wrong."""
+    return _error(TypeError, Problem(owner, argument, expected, received, fix))
 
 
 def wrong_type(
     owner: str, argument: str, expected: str, value: Any, fix: str
-) -> ArgumentTypeError:
+) -> TypeError:
     """Builds the error: which type was expected of an argument, which one came."""
     received = f"{argument}={value!r} of type {type(value).__name__}"
-    return ArgumentTypeError(owner, argument, expected, received, fix)
+    return invalid_type(owner, argument, expected, received, fix)
+
+
+def _error(kind: type, problem: Problem) -> Any:
+    # Of Python's own types: Keras and TensorFlow make errors of layers and functions
+    # anew from their message, and have another error for types that they do not know.
+    error = kind(str(problem))
+    error.problem = problem
+    return error
 
 
 def real_number(owner: str, argument: str, value: Any) -> float:

@@ -13,7 +13,7 @@ def integer_labels(owner: str, argument: str, labels: Any) -> np.ndarray:
     if array.size == 0:
         return array.astype("int64") if array.dtype.kind not in "iu" else array
     if array.dtype.kind not in "iu":
-        raise checks.ArgumentTypeError(
+        raise checks.invalid_type(
             owner,
             argument,
             "integer class ids",

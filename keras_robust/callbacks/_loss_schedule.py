@@ -114,8 +114,7 @@ class LossSchedule(keras.callbacks.Callback):
             return checked_value(self._loss, self.parameter, value)
         except (TypeError, ValueError) as error:
             wrong = isinstance(error, TypeError)
-            kind = checks.ArgumentTypeError if wrong else checks.InvalidArgumentError
-            raise kind(
+            raise (checks.invalid_type if wrong else checks.invalid)(
                 _OWNER,
                 "schedule",
                 "a function to values that the loss accepts",

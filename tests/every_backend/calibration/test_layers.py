@@ -212,7 +212,7 @@ def test_logits_of_other_classes_are_an_error():
         ([1.0, np.nan], [1.0, 2.0], ValueError, "`scale` must be a row of finite"),
         ([1.0, 1.0], [[1.0, 2.0]], ValueError, "`bias` must be a row of finite"),
         ([1.0, 1.0], [1.0, 2.0, 3.0], ValueError, "`bias` must be of as many"),
-        (["a", "b"], [1.0, 2.0], TypeError, "`scale` must hold numbers"),
+        (["a", "b"], [1.0, 2.0], TypeError, "`scale` must be of numbers"),
     ],
 )
 def test_bad_scales_and_biases_are_an_error(scale, bias, error, match):
