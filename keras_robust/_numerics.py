@@ -65,8 +65,8 @@ def log_mixture(log_p: Any, column: Any, log_column: Any, *, sums_to_1: bool) ->
 
     As a log-sum-exp, the derivative by the logit of the likeliest class i is p_i less
     its share of the sum: both close to 1 and, for a sure prediction, without a correct
-    digit. Relative to T_i, if p sums to 1, the logarithm is that of
-    1 + sum_j p_j (T_j / T_i - 1), in which p_i does not occur.
+    digit. If p sums to 1, sum_j p_j T_j = T_i + sum_j p_j (T_j - T_i), so the logarithm
+    is log T_i + log(1 + sum_j p_j (T_j / T_i - 1)), in which p_i does not occur.
     """
     far = _log_sum_exp(log_p + log_column)
     if not sums_to_1:

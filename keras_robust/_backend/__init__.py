@@ -1,11 +1,11 @@
 """What every backend computes in a way of its own, chosen once.
 
 `row_terms` is what a loss has to know of a row of logits, `top_label` which class is
-predicted and whether it is right, `cost_of_rows` the cost of logits that are never all
-there, `sum_over_replicas` a number added up over the replicas of a strategy. `plain`
-says what each returns and has a version in `keras.ops`; a backend overrides it where
-that one is slow, or cannot be right. Private interfaces of the backends and of Keras
-stand in this folder and nowhere else.
+predicted and whether it is right, `cost_of_rows` the total cost of logits of which only
+a chunk exists at a time, `sum_over_replicas` a number added up over the replicas of a
+strategy. `plain` says what each returns and has a version in `keras.ops`; a backend
+overrides it where that one is slow, or cannot be right. Private interfaces of the
+backends and of Keras stand in this folder and nowhere else.
 """
 
 from typing import Any

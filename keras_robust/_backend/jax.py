@@ -30,29 +30,30 @@ def _forward_terms(
     log_z = jnp.log(jnp.sum(jnp.exp(below), axis=-1))
     label = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     log_p = jnp.where(live, (label - top) - log_z, 0)
-    of_all = None
+    cost_of_all = None
     if q is not None:
         total = jnp.sum(powers.summand(below, q), axis=-1)
         costs = powers.cost_of_all(total, log_z, q, logits.shape[-1])
-        of_all = jnp.where(live, costs, 0)
-    return (log_p, of_all), (logits, labels, live, top, log_z, of_all)
+        cost_of_all = jnp.where(live, costs, 0)
+    return (log_p, cost_of_all), (logits, labels, live, top, log_z, cost_of_all)
 
 
 def _backward_terms(
     q: float | None, saved: Any, upstream: Any
 ) -> tuple[Any, None, None]:
-    logits, labels, live, top, log_z, of_all = saved
-    of_label, of_others = upstream
+    logits, labels, live, top, log_z, cost_of_all = saved
+    by_log_p, by_cost = upstream
     below = logits - top[..., None]
-    # What multiplies exponentials is worked out for each row, not each class.
-    pull = of_label
+    # See `powers`. What multiplies exponentials is worked out for each row, not each
+    # class.
+    on_p = by_log_p
     if q is not None:
-        pull = of_label - of_others * (logits.shape[-1] - q * of_all)
+        on_p = by_log_p - by_cost * (logits.shape[-1] - q * cost_of_all)
     classes = jnp.arange(logits.shape[-1], dtype=labels.dtype)
-    gradient = jnp.where(classes == labels[..., None], of_label[..., None], 0)
-    gradient -= (pull * jnp.exp(-log_z))[..., None] * jnp.exp(below)
+    gradient = jnp.where(classes == labels[..., None], by_log_p[..., None], 0)
+    gradient -= (on_p * jnp.exp(-log_z))[..., None] * jnp.exp(below)
     if q is not None:
-        on_powers = of_others * jnp.exp(-q * log_z)
+        on_powers = by_cost * jnp.exp(-q * log_z)
         gradient -= on_powers[..., None] * jnp.exp(q * below)
     return jnp.where(live[..., None], gradient, 0), None, None
 
@@ -85,8 +86,8 @@ def _of_block(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     # XLA's may pass over a NaN; a sum does not.
     top, low, total = (f(prob, axis=-1) for f in (jnp.max, jnp.min, jnp.sum))
     own = jnp.take_along_axis(prob, labels[:, None], axis=-1)[:, 0]
-    # 0 for the largest, -1 for what is smaller. A start of its own: XLA shares zeros,
-    # and then takes ten times as long.
+    # 0 for the largest, -1 for what is smaller. Summed from K, not from 0: a constant 0
+    # XLA shares with the other sums, and then takes ten times as long.
     below = jnp.maximum((prob - top[:, None]) * 1e38, -1.0)
     start = jnp.array(prob.shape[-1], prob.dtype)
     equals = jax.lax.reduce(below, start, jax.lax.add, (1,))
@@ -144,8 +145,10 @@ def _forward_cost(cost: Any, chunk: int, *inputs: Any) -> tuple[Any, Any]:
         total, by_kernel = sums
         own, label, share = rows
         cast_kernel = kernel.astype(own.dtype)
-        value, pull = jax.vjp(lambda z, w: cost(z, label, w), own @ cast_kernel, share)
-        by_logits, by_share = pull(jnp.ones_like(value))
+        value, backward = jax.vjp(
+            lambda z, w: cost(z, label, w), own @ cast_kernel, share
+        )
+        by_logits, by_share = backward(jnp.ones_like(value))
         added = jnp.matmul(own.T, by_logits, preferred_element_type=wide)
         return (total + value, by_kernel + added), (by_logits @ cast_kernel.T, by_share)
 

@@ -33,8 +33,8 @@ def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any
     zeros = ops.zeros_like(label)
     if q is None:
         return ops.where(live, label, zeros), None
-    of_all = ops.sum(_numerics.box_cox_cost(log_p, q), axis=-1)
-    return ops.where(live, label, zeros), ops.where(live, of_all, zeros)
+    costs = ops.sum(_numerics.box_cox_cost(log_p, q), axis=-1)
+    return ops.where(live, label, zeros), ops.where(live, costs, zeros)
 
 
 def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:

@@ -7,6 +7,13 @@ exp(d_k), so that p_k = exp(d_k) / Z. With M the sum of exp(q d_k) - 1,
 
 where both terms have one sign. For all but small q, M is exact enough as a sum of
 exponentials less K.
+
+With C = sum_k (1 - p_k^q) / q, that cost, the gradients by the logits are
+
+    d log p_y / dz_k = [k = y] - p_k,        dC / dz_k = p_k (K - q C) - p_k^q,
+
+so backward passes multiply p_k by one number for each row, `on_p`, and p_k^q by
+another, `on_powers`.
 """
 
 from typing import Any

@@ -28,7 +28,7 @@ def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any
     """Returns what `plain.row_terms` does."""
     shape, num_classes = tf.shape(logits), logits.shape[-1]
     if not (labels.shape.is_fully_defined() and logits.shape.is_fully_defined()):
-        # The loss is NaN if there are labels for one row only: here that is no error.
+        # With labels for one row only the loss is NaN: shapes must fit all the same.
         labels, live = (tf.broadcast_to(x, shape[:-1]) for x in (labels, live))
     labels, live = tf.reshape(labels, [-1]), tf.reshape(live, [-1, 1])
 
@@ -46,26 +46,28 @@ def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any
             costs = powers.cost_of_all(costs, log_z, q, num_classes)
             results.append(tf.where(live, costs, 0.0))
 
-        def backward(of_label: Any, of_others: Any = None) -> Any:
+        def backward(by_log_p: Any, by_cost: Any = None) -> Any:
             def scaled(exponentials: Any, factor: Any) -> Any:
                 # No NaN of logits that do not count.
                 factor = tf.where(live, factor, 0.0)
                 return tf.math.multiply_no_nan(exponentials, factor)
 
-            # What multiplies exponentials is worked out for each row, not each class.
-            pull = of_label
+            # See `powers`. What multiplies exponentials is worked out for each row, not
+            # each class.
+            on_p = by_log_p
             if q is not None:
-                pull = of_label - of_others * (num_classes - q * results[1])
+                on_p = by_log_p - by_cost * (num_classes - q * results[1])
             below = logits - top
-            gradient = scaled(tf.exp(below), -pull * tf.exp(-log_z))
+            gradient = scaled(tf.exp(below), -on_p * tf.exp(-log_z))
             if q is not None:
-                on_powers = -of_others * tf.exp(-q * log_z)
+                on_powers = -by_cost * tf.exp(-q * log_z)
                 gradient += scaled(tf.exp(q * below), on_powers)
-            # The label's own, chosen: a matrix with it alone would be as large again.
+            # The label's entry, put in by `where`: a matrix of zeros with nothing else
+            # would take as much memory as the logits.
             log_p = label - top - log_z
-            own = of_label - pull * tf.exp(log_p)
+            own = by_log_p - on_p * tf.exp(log_p)
             if q is not None:
-                own -= of_others * tf.exp(q * log_p)
+                own -= by_cost * tf.exp(q * log_p)
             classes = tf.range(num_classes, dtype=labels.dtype)
             is_label = tf.equal(classes, labels[:, None])
             return tf.where(is_label, tf.where(live, own, 0.0), gradient)
@@ -169,7 +171,7 @@ def _with_gradient(
     def total_cost(hidden: Any, kernel: Any, weight: Any) -> Any:
         cast_kernel = tf.cast(kernel, hidden.dtype)
 
-        def step(i: Any, total: Any, of_kernel: Any, of_rows: Any) -> tuple[Any, ...]:
+        def step(i: Any, total: Any, kernel_grad: Any, by_rows: Any) -> tuple[Any, ...]:
             leaves = tf.matmul(hidden[i], cast_kernel), weight[i]
             with tf.GradientTape() as tape:
                 tape.watch(leaves)
@@ -177,8 +179,8 @@ def _with_gradient(
             by_logits, by_weight = tape.gradient(value, leaves)
             by_hidden = tf.matmul(by_logits, cast_kernel, transpose_b=True)
             by_kernel = tf.matmul(hidden[i], by_logits, transpose_a=True)
-            of_rows = [a.write(i, x) for a, x in zip(of_rows, (by_hidden, by_weight))]
-            return i + 1, total + value, of_kernel + tf.cast(by_kernel, wide), of_rows
+            by_rows = [a.write(i, x) for a, x in zip(by_rows, (by_hidden, by_weight))]
+            return i + 1, total + value, kernel_grad + tf.cast(by_kernel, wide), by_rows
 
         arrays = [tf.TensorArray(x.dtype, count) for x in (hidden, weight)]
         start = tf.zeros((), weight.dtype), tf.zeros(tf.shape(kernel), wide), arrays

@@ -19,9 +19,9 @@ def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any
         return plain.row_terms(logits, labels, live, q)
     flat = logits.reshape(-1, logits.shape[-1])
     columns = labels.reshape(-1, 1).long(), live.reshape(-1, 1)
-    log_p, of_all = _RowTerms.apply(flat, *columns, q)
-    of_all = None if q is None else of_all.reshape(live.shape)
-    return log_p.reshape(live.shape), of_all
+    log_p, cost_of_all = _RowTerms.apply(flat, *columns, q)
+    cost_of_all = None if q is None else cost_of_all.reshape(live.shape)
+    return log_p.reshape(live.shape), cost_of_all
 
 
 class _RowTerms(torch.autograd.Function):
@@ -43,36 +43,37 @@ class _RowTerms(torch.autograd.Function):
         log_z = torch.log1p(total - 1.0)
         zeros = torch.zeros_like(top)
         log_p = torch.where(live, (logits.gather(-1, labels) - top) - log_z, zeros)
-        of_all = None
+        cost_of_all = None
         if q is not None:
             costs = powers.cost_of_all(summed, log_z, q, logits.shape[-1])
-            of_all = torch.where(live, costs, zeros)
+            cost_of_all = torch.where(live, costs, zeros)
         ctx.q, ctx.kept = q, kept
-        ctx.save_for_backward(logits, labels, live, top, log_z, of_all)
-        return log_p, of_all
+        ctx.save_for_backward(logits, labels, live, top, log_z, cost_of_all)
+        return log_p, cost_of_all
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, of_label: Any, of_others: Any) -> Any:
-        logits, labels, live, top, log_z, of_all = ctx.saved_tensors
+    def backward(ctx: Any, by_log_p: Any, by_cost: Any) -> Any:
+        logits, labels, live, top, log_z, cost_of_all = ctx.saved_tensors
         q, (gradient, ctx.kept) = ctx.q, (ctx.kept, None)
         if gradient is None:  # the graph was retained: a second time
             gradient = torch.empty_like(logits)
             for z, m, g in _blocks(logits, top, gradient):
                 _exp(torch.sub(z, m, out=g), out=g)
-        # What multiplies exponentials is worked out for each row, not for each class.
-        pull, on_powers, buffer = of_label, None, None
+        # See `powers`. What multiplies exponentials is worked out for each row, not for
+        # each class.
+        on_p, on_powers, buffer = by_log_p, None, None
         if q is not None:
-            pull = of_label - of_others * (logits.shape[-1] - q * of_all)
-            on_powers = of_others * torch.exp(-q * log_z)
+            on_p = by_log_p - by_cost * (logits.shape[-1] - q * cost_of_all)
+            on_powers = by_cost * torch.exp(-q * log_z)
             buffer = _block_of(logits)
-        on_p = -pull * torch.exp(-log_z)
-        for z, m, g, a, b in _blocks(logits, top, gradient, on_p, on_powers):
+        on_exp = -on_p * torch.exp(-log_z)
+        for z, m, g, a, b in _blocks(logits, top, gradient, on_exp, on_powers):
             g.mul_(a)
             if q is not None:
-                powers = torch.sub(z, m, out=buffer[: len(z)])
-                g.addcmul_(_exp(powers, q, out=powers), b, value=-1.0)
-        gradient.scatter_add_(-1, labels, of_label)
+                below = torch.sub(z, m, out=buffer[: len(z)])
+                g.addcmul_(_exp(below, q, out=below), b, value=-1.0)
+        gradient.scatter_add_(-1, labels, by_log_p)
         if not live.all():
             gradient.masked_fill_(~live, 0.0)
         return gradient, None, None, None
@@ -182,12 +183,12 @@ def _zeros(x: Any) -> Any:
 def _add(
     made: Any, rows: slice, hidden: Any, kernel: Any, by_logits: Any, by_weight: Any
 ) -> None:
-    of_hidden, of_kernel, _, of_weight = made
-    if of_hidden is not None:
-        of_hidden[rows] = by_logits @ kernel.T
-    if of_kernel is not None and of_kernel.dtype == hidden.dtype:
-        of_kernel.addmm_(hidden.T, by_logits)
-    elif of_kernel is not None:
-        of_kernel += hidden.T @ by_logits
-    if of_weight is not None:
-        of_weight[rows] = by_weight
+    hidden_grad, kernel_grad, _, weight_grad = made
+    if hidden_grad is not None:
+        hidden_grad[rows] = by_logits @ kernel.T
+    if kernel_grad is not None and kernel_grad.dtype == hidden.dtype:
+        kernel_grad.addmm_(hidden.T, by_logits)
+    elif kernel_grad is not None:
+        kernel_grad += hidden.T @ by_logits
+    if weight_grad is not None:
+        weight_grad[rows] = by_weight

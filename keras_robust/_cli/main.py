@@ -25,15 +25,21 @@ _EPILOG = """examples:
 The exit code is 0, or 2 if something is wrong with the arguments or the data; then
 nothing is written."""
 
-# What the arguments of `calibration_report` are called here.
+# What the arguments of `calibration_report` are called here, and how to fix them here,
+# where the function's own advice is about Python.
 _OPTIONS = {
-    "from_logits=True": "--logits",
-    "`num_bins`": "`--bins`",
-    "`num_resamples`": "`--resamples`",
-    "`sample_weight`": "`--weight-column`",
-    "`ignore_class`": "`--ignore-class`",
-    "`notion`": "`--notion`",
-    "`seed`": "`--seed`",
+    "y_true": "--label-column",
+    "num_bins": "--bins",
+    "num_resamples": "--resamples",
+    "sample_weight": "--weight-column",
+    "ignore_class": "--ignore-class",
+    "notion": "--notion",
+    "seed": "--seed",
+}
+_FIXES = {
+    "y_true": "Every row of predictions needs a label; --ignore-class leaves rows out.",
+    "y_prob": "For logits pass --logits; every row needs a number for each class.",
+    "notion": "It is about class 1 of two: leave it out for more.",
 }
 
 _FORMATS = {
@@ -51,9 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         _write(report, options)
     # What users can put right; anything else is a bug and shows its traceback.
     except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
-        message = " ".join((str(error) or type(error).__name__).split())
-        for argument, option in _OPTIONS.items():
-            message = message.replace(argument, option)
+        message = " ".join(_message(error).split())
         sys.stderr.write(f"keras-robust: error: {message}\n")
         return 2
     except KeyboardInterrupt:
@@ -63,6 +67,24 @@ def main(arguments: list[str] | None = None) -> int:
     for path in options.out:
         sys.stdout.write(f"written: {path}\n")
     return 0
+
+
+def _message(error: BaseException) -> str:
+    if not isinstance(error, checks.ArgumentError):
+        return str(error) or type(error).__name__
+    if error.owner != "calibration_report":  # about a file or an option, as it is
+        return str(error)
+    # Of several models, `y_prob['name']` is the one.
+    argument = error.argument.partition("[")[0]
+    return str(
+        checks.ArgumentError(
+            "report",
+            _OPTIONS.get(argument, error.argument),
+            error.expected,
+            error.received.removeprefix(f"{argument}="),
+            _FIXES.get(argument, error.fix),
+        )
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

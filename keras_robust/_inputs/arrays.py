@@ -10,12 +10,15 @@ from keras_robust._inputs import checks
 def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
     """Returns numbers as an array: from lists, tensors of any library, or frames."""
     if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(
-            f"{owner}: `{argument}` must be no masked array, whose mask would be lost. "
-            "Leave positions out by `ignore_class` or a weight of 0."
+        raise checks.ArgumentTypeError(
+            owner,
+            argument,
+            "no masked array, whose mask would be lost",
+            f"a masked array of shape {values.shape}",
+            "Leave positions out by `ignore_class` or a weight of 0.",
         )
     try:
-        array = np.asarray(_from_torch(values))
+        array = as_numpy(values)
     except ValueError as error:
         shape = "lists of the same length"
         fix = "Pass one array."
@@ -24,19 +27,22 @@ def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
         array = values.to_numpy(dtype="float64", na_value=np.nan)
     # ml_dtypes.bfloat16, which has no NumPy kind of its own, converts to float32.
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-        raise TypeError(
-            f"{owner}: `{argument}` must hold numbers. Received: a "
-            f"{type(values).__name__} of dtype {array.dtype}. Convert class names to "
-            "integer ids; several models go into `ReliabilityComparison` or "
-            "`calibration_report`."
+        raise checks.ArgumentTypeError(
+            owner,
+            argument,
+            "of numbers",
+            f"a {type(values).__name__} of dtype {array.dtype}",
+            "Convert class names to integer ids; several models go into "
+            "`ReliabilityComparison` or `calibration_report`.",
         )
     return array
 
 
-def _from_torch(values: Any) -> Any:
-    # Whatever the backend: NumPy takes neither gradients nor bfloat16 from PyTorch.
+def as_numpy(values: Any) -> np.ndarray:
+    """Returns numbers or tensors of any library as an array, whatever the backend."""
+    # NumPy takes neither gradients nor bfloat16 from PyTorch.
     if not hasattr(values, "detach"):
-        return values
+        return np.asarray(values)
     values = values.detach().cpu()
     if str(values.dtype) == "torch.bfloat16":
         import ml_dtypes

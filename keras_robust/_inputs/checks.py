@@ -8,13 +8,49 @@ from typing import Any
 import numpy as np
 
 
+class ArgumentError(Exception):
+    """An argument that will not do, and what to do about it.
+
+    The parts of the message are attributes, so that whoever names arguments otherwise,
+    as the command line does, can say it in their own words.
+    """
+
+    def __init__(
+        self, owner: str, argument: str, expected: str, received: str, fix: str
+    ) -> None:
+        # All of them to `args`, of which pickle makes the error anew.
+        super().__init__(owner, argument, expected, received, fix)
+        self.owner, self.argument = owner, argument
+        self.expected, self.received, self.fix = expected, received, fix
+
+    def __str__(self) -> str:
+        return (
+            f"{self.owner}: `{self.argument}` must be {self.expected}. "
+            f"Received: {self.received}. {self.fix}"
+        )
+
+
+class InvalidArgumentError(ArgumentError, ValueError):
+    """An argument of the right type with a value that will not do."""
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument of the wrong type."""
+
+
 def invalid(
     owner: str, argument: str, expected: str, received: str, fix: str
-) -> ValueError:
+) -> InvalidArgumentError:
     """Builds the error: what was expected of an argument, what came, how to fix it."""
-    return ValueError(
-        f"{owner}: `{argument}` must be {expected}. Received: {received}. {fix}"
-    )
+    return InvalidArgumentError(owner, argument, expected, received, fix)
+
+
+def wrong_type(
+    owner: str, argument: str, expected: str, value: Any, fix: str
+) -> ArgumentTypeError:
+    """Builds the error: which type was expected of an argument, which one came."""
+    received = f"{argument}={value!r} of type {type(value).__name__}"
+    return ArgumentTypeError(owner, argument, expected, received, fix)
 
 
 def real_number(owner: str, argument: str, value: Any) -> float:
@@ -22,11 +58,8 @@ def real_number(owner: str, argument: str, value: Any) -> float:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(
-            f"{owner}: `{argument}` must be a real number. "
-            f"Received: {argument}={value!r} of type {type(value).__name__}. "
-            "Pass a Python float, such as 0.5."
-        )
+        fix = "Pass a Python float, such as 0.5."
+        raise wrong_type(owner, argument, "a real number", value, fix)
     return float(value)
 
 
@@ -65,10 +98,7 @@ def integer(
 ) -> int:
     """Returns `value` as a plain int of at least `minimum`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(
-            f"{owner}: `{argument}` must be an integer. "
-            f"Received: {argument}={value!r} of type {type(value).__name__}. {fix}"
-        )
+        raise wrong_type(owner, argument, "an integer", value, fix)
     if minimum is not None and value < minimum:
         expected = f"at least {minimum}"
         raise invalid(owner, argument, expected, f"{argument}={value!r}", fix)
@@ -86,10 +116,7 @@ def choice(owner: str, argument: str, value: Any, choices: tuple, *, fix: str) -
 def flag(owner: str, argument: str, value: Any) -> bool:
     """Returns `value` as a plain bool."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(
-            f"{owner}: `{argument}` must be True or False. "
-            f"Received: {argument}={value!r} of type {type(value).__name__}."
-        )
+        raise wrong_type(owner, argument, "True or False", value, "Pass a Python bool.")
     return bool(value)
 
 

@@ -1,17 +1,22 @@
-"""Distributions over classes as NumPy arrays, checked."""
+"""Distributions over classes as NumPy arrays, checked, with no labels beside them."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from keras_robust._inputs import arrays, checks
 from keras_robust._inputs.labels import TARGET_SUM_SLACK
+from keras_robust._inputs.predictions import check_sums, checked_scores
 from keras_robust._numerics import probability_slack
 from keras_robust._theory.simplex import log_of, log_softmax
 
 
-def distribution(owner: str, argument: str, values: Any) -> np.ndarray:
-    """Returns distributions (..., K) in float64, made to sum to 1 exactly."""
+def label_distribution(owner: str, argument: str, values: Any) -> np.ndarray:
+    """Returns label posteriors (..., K) in float64, made to sum to 1 exactly.
+
+    As lax as soft targets, which they are.
+    """
     array = arrays.numeric(owner, argument, values)
     _check_classes(owner, argument, array)
     slack = probability_slack(array.dtype.name)
@@ -31,25 +36,21 @@ def distribution(owner: str, argument: str, values: Any) -> np.ndarray:
     return array / array.sum(axis=-1, keepdims=True)
 
 
-def log_distribution(
+def log_probabilities(
     owner: str, argument: str, values: Any, *, from_logits: bool
 ) -> np.ndarray:
     """Returns the log-probabilities (..., K) of probabilities or of logits."""
-    if not checks.flag(owner, "from_logits", from_logits):
-        return log_of(distribution(owner, argument, values))
+    from_logits = checks.flag(owner, "from_logits", from_logits)
     array = arrays.numeric(owner, argument, values)
     _check_classes(owner, argument, array)
-    array = array.astype("float64")
-    bad = np.isnan(array) | np.isposinf(array)
-    if (bad | np.isneginf(array).all(axis=-1, keepdims=True)).any():
-        raise checks.invalid(
-            owner,
-            argument,
-            "free of NaN and infinity",
-            f"{int(bad.sum())} such logits, or a row of nothing but -inf",
-            "Drop rows without a prediction.",
-        )
-    return log_softmax(array)
+    row = np.arange(math.prod(array.shape[:-1]))
+    flat = array.reshape(len(row), array.shape[-1])
+    scores = checked_scores(owner, argument, flat, from_logits, row)
+    if not from_logits:
+        scores = np.clip(scores, 0, 1)
+        check_sums(owner, argument, scores, row)
+        scores = log_of(scores)
+    return log_softmax(scores).reshape(array.shape)
 
 
 def _check_classes(owner: str, argument: str, array: np.ndarray) -> None:

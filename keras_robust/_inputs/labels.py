@@ -12,8 +12,9 @@ from keras import ops
 from keras_robust import _numerics
 from keras_robust._inputs import checks
 
-# A soft target is meant to sum to 1; this is lax enough for hand-typed thirds and for
-# bfloat16, and still catches counts, multi-label rows and rows of zeros.
+# Laxer than for predictions (0.01), which come from a softmax: a soft target may be
+# typed by hand (0.33 three times), or be the mean of rounded ones in bfloat16. Counts,
+# multi-label rows and rows of zeros are caught all the same.
 TARGET_SUM_SLACK = 0.05
 
 

@@ -1,4 +1,4 @@
-"""Transition matrices of label noise, checked."""
+"""Label noise, checked: transition matrices, and symmetric noise by its rate."""
 
 from typing import Any
 
@@ -50,3 +50,25 @@ def invertible_matrix(owner: str, matrix: Any) -> np.ndarray:
             "Noise so strong cannot be undone: some classes cannot be told apart.",
         )
     return matrix
+
+
+def checked_num_classes(owner: str, num_classes: Any) -> int:
+    """Returns `num_classes` as an int of at least 2."""
+    fix = "Pass the number of classes, such as 10, before the rate."
+    return checks.integer(owner, "num_classes", num_classes, minimum=2, fix=fix)
+
+
+def reversible_noise(owner: str, num_classes: Any, rate: Any) -> tuple[int, float]:
+    """Returns the number of classes and a rate of symmetric noise below chance."""
+    num_classes = checked_num_classes(owner, num_classes)
+    rate = checks.real_number(owner, "rate", rate)
+    chance = (num_classes - 1) / num_classes
+    if not 0 <= rate < chance:
+        raise checks.invalid(
+            owner,
+            "rate",
+            f"in [0, {chance:.6g}) for {num_classes} classes",
+            f"rate={rate!r}",
+            "At (K - 1)/K labels are drawn by chance and nothing can be recovered.",
+        )
+    return num_classes, rate

@@ -1,4 +1,4 @@
-"""Arguments that several calibration functions take, checked."""
+"""Arguments that several functions and callbacks take, checked."""
 
 from typing import Any
 
@@ -8,6 +8,20 @@ AVERAGES = ("macro", "micro")
 BINNINGS = ("equal_width", "equal_mass")
 NORMS = ("l1", "l2", "max")
 NOTIONS = ("top_label", "positive")
+
+
+def checked_batch_size(owner: str, batch_size: Any) -> int:
+    """Returns `batch_size` as an int of at least 1."""
+    fix = "Pass how many rows to predict at a time, such as 32."
+    return checks.integer(owner, "batch_size", batch_size, minimum=1, fix=fix)
+
+
+def checked_steps(owner: str, steps: Any) -> int | None:
+    """Returns `steps` as an int of at least 1, or None."""
+    if steps is None:
+        return None
+    fix = "Pass the number of batches to predict, or None for all."
+    return checks.integer(owner, "steps", steps, minimum=1, fix=fix)
 
 
 def checked_num_bins(owner: str, num_bins: Any) -> int:

@@ -1,5 +1,6 @@
-"""A model's predictions on labelled data, as events."""
+"""A model's predictions on labelled data, batch by batch."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,67 +8,119 @@ import keras
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust.calibration._bins.events import Events, read_events
+from keras_robust._inputs.arrays import as_numpy, numeric
 
 
-def events_of_model(
+def predicted(
     owner: str,
     model: Any,
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    batch_size: int,
-    how: dict[str, Any],
-) -> Events:
-    """Returns the events of a model's predictions on arrays or on a dataset.
+    data: Any,
+    *,
+    argument: str,
+    batch_size: int = 32,
+    steps: int | None = None,
+    axis: int = -1,
+) -> Iterator[tuple[np.ndarray, np.ndarray, Any]]:
+    """Yields labels, predictions and sample weights, batch by batch.
 
-    Batches are read one by one: their shapes may differ, as padded sequences' do.
+    One by one, as shapes may differ: those of padded sequences do.
+
+    Args:
+        owner: Who asks, for the errors.
+        model: A Keras model with one output.
+        data: A tuple `(x, y)` or `(x, y, sample_weight)` of arrays, which give a single
+            batch; or what yields such batches, whatever the backend: a `PyDataset`, a
+            `tf.data.Dataset`, a PyTorch `DataLoader`, a generator, a list.
+        argument: What the caller calls the data, for the errors.
+        batch_size: Rows that are predicted at a time, with arrays.
+        steps: Number of batches to read, or None for all.
+        axis: Axis of the classes in predictions and soft targets. What is yielded has
+            it last.
     """
-    if y is not None:
-        prob = to_numpy(model.predict(x, batch_size=batch_size, verbose=0))
-        return read_events(
-            owner, to_numpy(y), prob, sample_weight=to_numpy(sample_weight), **how
-        )
-    parts = [
-        read_events(
-            owner,
-            to_numpy(y_batch),
-            to_numpy(model.predict_on_batch(x_batch)),
-            sample_weight=to_numpy(weight),
-            **how,
-        )
-        for x_batch, y_batch, weight in _batches(owner, x)
-    ]
-    if not parts:
+    batches = _batches(owner, argument, data, steps)
+    first = next(batches, None)
+    if first is None:
         raise checks.invalid(
-            owner, "x", "a dataset of batches", "no batch", "It may be used up."
+            owner,
+            argument,
+            "a dataset of batches",
+            "no batch",
+            "A generator that was read before is used up.",
         )
-    columns = zip(*parts)
-    confidence, correct, weight, dtypes, event = columns
-    return Events(
-        *map(np.concatenate, (confidence, correct, weight)),
-        dtypes[0],
-        np.concatenate(event),
-    )
+    for x, y, weight in itertools.chain([first], batches):
+        if isinstance(data, tuple):
+            outputs = model.predict(x, batch_size=batch_size, verbose=0)
+        else:
+            x = keras.tree.map_structure(_for_backend, x)
+            outputs = model.predict_on_batch(x)
+        scores = _only_output(owner, model, outputs)
+        labels = numeric(owner, "y", y)
+        if labels.shape == scores.shape:
+            labels = np.moveaxis(labels, axis, -1)
+        yield labels, np.moveaxis(scores, axis, -1), weight
 
 
-def to_numpy(x: Any) -> Any:
-    """Returns a tensor of any backend as a NumPy array; None stays None."""
-    if x is None or isinstance(x, (np.ndarray, list, tuple)):
-        return x
-    return keras.ops.convert_to_numpy(x)
-
-
-def _batches(owner: str, dataset: Any) -> Iterator[tuple[Any, Any, Any]]:
-    for batch in dataset if hasattr(dataset, "__iter__") else [(dataset,)]:
-        batch = tuple(batch) if isinstance(batch, list) else batch
+def _batches(
+    owner: str, argument: str, data: Any, steps: int | None
+) -> Iterator[tuple[Any, Any, Any]]:
+    if isinstance(data, tuple) and steps is not None:
+        raise checks.invalid(
+            owner,
+            "steps",
+            "None for arrays",
+            f"steps={steps}",
+            "Pass the part of the arrays that counts.",
+        )
+    if steps is None and _is_endless(data):
+        raise checks.invalid(
+            owner,
+            "steps",
+            "given for a dataset that does not end",
+            f"steps=None, {argument} of type {type(data).__name__}",
+            "Pass the number of batches to predict.",
+        )
+    single = isinstance(data, tuple) or not hasattr(data, "__iter__")
+    for batch in itertools.islice([data] if single else data, steps):
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
         if y is None:
             raise checks.invalid(
                 owner,
-                "y",
-                "given, or `x` a dataset of (x, y) batches",
-                f"y=None and x of type {type(dataset).__name__}",
-                "Without labels there is no reliability.",
+                argument,
+                "given with labels",
+                f"a {type(data).__name__} without",
+                "Pass arrays x and y, or a dataset that yields (x, y) batches.",
             )
         yield x, y, weight
+
+
+def _is_endless(data: Any) -> bool:
+    # As far as data tell: of a generator nobody knows.
+    if isinstance(data, keras.utils.PyDataset):
+        try:
+            return data.num_batches is None
+        except NotImplementedError:
+            return True
+    cardinality = getattr(data, "cardinality", None)  # of a tf.data.Dataset
+    return cardinality is not None and int(cardinality()) == -1
+
+
+def _for_backend(x: Any) -> Any:
+    # Other libraries' tensors mean nothing to the backend.
+    known = isinstance(x, np.ndarray) or keras.ops.is_tensor(x)
+    return x if known else as_numpy(x)
+
+
+def _only_output(owner: str, model: Any, outputs: Any) -> np.ndarray:
+    flat = keras.tree.flatten(outputs)
+    if len(flat) != 1:
+        names = getattr(model, "output_names", None) or range(len(flat))
+        if isinstance(outputs, dict):
+            names = outputs
+        raise checks.invalid(
+            owner,
+            "model",
+            "a model with one output",
+            f"one with the outputs {', '.join(map(str, names))}",
+            "Make a keras.Model of the output to look at.",
+        )
+    return numeric(owner, "y_pred", flat[0])

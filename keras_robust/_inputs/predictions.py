@@ -31,6 +31,11 @@ class Predictions(NamedTuple):
     row: np.ndarray
 
     @property
+    def class_id(self) -> np.ndarray:
+        """Class ids of shape `(N,)`; of a soft target, the likeliest class."""
+        return self.label if self.label.ndim == 1 else self.label.argmax(axis=-1)
+
+    @property
     def log_prob(self) -> np.ndarray:
         """Log-probabilities of shape `(N, K)`; -inf where a probability is 0."""
         if self.logits is not None:
@@ -47,23 +52,25 @@ def read_predictions(
     sample_weight: Any,
     ignore_class: int | None,
     argument: str = "y_prob",
+    label_argument: str = "y_true",
 ) -> Predictions:
     """Checks predictions and flattens them to rows, ignored ones left out.
 
-    `argument` is what the caller calls `y_prob`, for the errors.
+    `argument` and `label_argument` are what the caller calls `y_prob` and `y_true`, for
+    the errors.
     """
     from_logits = checks.flag(owner, "from_logits", from_logits)
     ignore_class = checks.ignored_class(owner, ignore_class)
     scores = numeric(owner, argument, y_prob)
-    y_true = numeric(owner, "y_true", y_true)
+    y_true = numeric(owner, label_argument, y_true)
     if scores.ndim == 0 or scores.shape[-1] == 0:
-        raise _shape_error(owner, y_true, scores, argument)
+        raise _shape_error(owner, label_argument, y_true, argument, scores)
     if scores.ndim == 1 and y_true.ndim == 1:
         raise checks.invalid(
             owner,
             argument,
             "of shape (..., K), with an axis of classes",
-            f"{argument}.shape={scores.shape}, y_true.shape={y_true.shape}",
+            f"{argument}.shape={scores.shape}, {label_argument}.shape={y_true.shape}",
             f"For a single sigmoid output pass {argument}[:, None].",
         )
     dtype = np.dtype("float64") if from_logits else _floating(scores.dtype)
@@ -73,7 +80,7 @@ def read_predictions(
     # One axis for both could be a batch of single outputs as well as a distribution.
     soft = y_true.shape == scores.shape and scores.ndim > 1 and not single
     if not soft and y_true.shape != positions:
-        raise _shape_error(owner, y_true, scores, argument)
+        raise _shape_error(owner, label_argument, y_true, argument, scores)
     weight = spread_weights(owner, sample_weight, positions)
     ignored = np.zeros(y_true.shape, bool)
     if ignore_class is not None:
@@ -84,9 +91,9 @@ def read_predictions(
         ignored = y_true[..., ignore_class] == 1 if own else ignored.all(axis=-1)
     keep = ~ignored & (weight > 0)
     row = np.flatnonzero(keep)
-    scores = _checked_scores(owner, argument, scores[keep], from_logits, row)
+    scores = checked_scores(owner, argument, scores[keep], from_logits, row)
     prob = _softmax(scores) if from_logits else np.clip(scores, 0.0, 1.0)
-    label = _labels(owner, y_true[keep], prob.shape[-1], single, row)
+    label = _labels(owner, label_argument, y_true[keep], prob.shape[-1], single, row)
     logits = scores if from_logits else None
     return Predictions(prob, label, weight[keep], dtype, logits, row)
 
@@ -99,19 +106,24 @@ def checked_distributions(
     owner: str, predictions: Predictions, argument: str = "y_prob"
 ) -> Predictions:
     """Returns the predictions if their rows sum to 1, or raises."""
-    off = np.abs(predictions.prob.sum(axis=-1) - 1) > _ROW_SUM_SLACK
+    check_sums(owner, argument, predictions.prob, predictions.row)
+    return predictions
+
+
+def check_sums(owner: str, argument: str, prob: np.ndarray, row: np.ndarray) -> None:
+    """Raises unless rows of probabilities (N, K) sum to 1; `row` are their numbers."""
+    off = np.abs(prob.sum(axis=-1) - 1) > _ROW_SUM_SLACK
     if off.any():
         first = int(np.flatnonzero(off)[0])
         raise checks.invalid(
             owner,
             argument,
             "distributions, with rows summing to 1",
-            f"{int(off.sum())} other rows, the first row {predictions.row[first]} with "
-            f"a sum of {predictions.prob[first].sum():.6g}",
+            f"{int(off.sum())} other rows, the first row {row[first]} with a sum of "
+            f"{prob[first].sum():.6g}",
             "For logits pass from_logits=True; for independent labels look at one at "
             "a time.",
         )
-    return predictions
 
 
 def _floating(dtype: np.dtype) -> np.dtype:
@@ -119,13 +131,17 @@ def _floating(dtype: np.dtype) -> np.dtype:
 
 
 def _shape_error(
-    owner: str, y_true: np.ndarray, scores: np.ndarray, argument: str
+    owner: str,
+    label_argument: str,
+    y_true: np.ndarray,
+    argument: str,
+    scores: np.ndarray,
 ) -> ValueError:
     return checks.invalid(
         owner,
-        "y_true",
+        label_argument,
         f"of shape {scores.shape[:-1]} (class ids) or {scores.shape} (soft targets)",
-        f"y_true.shape={y_true.shape}, {argument}.shape={scores.shape}",
+        f"{label_argument}.shape={y_true.shape}, {argument}.shape={scores.shape}",
         f"The last axis of `{argument}` holds the classes; a single sigmoid output "
         "needs a last axis of 1.",
     )
@@ -159,9 +175,10 @@ def spread_weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarr
     )
 
 
-def _checked_scores(
+def checked_scores(
     owner: str, argument: str, scores: np.ndarray, from_logits: bool, row: np.ndarray
 ) -> np.ndarray:
+    """Returns rows (N, K) in float64, two classes for K = 1, or raises."""
     slack = probability_slack(scores.dtype.name)
     given, scores = scores, scores.astype("float64")
     if from_logits:
@@ -193,12 +210,19 @@ def _checked_scores(
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
-    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return odds / odds.sum(axis=-1, keepdims=True)
+    # Imported here, so that importing the package does not import SciPy.
+    from scipy import special
+
+    return special.softmax(logits, axis=-1)
 
 
 def _labels(
-    owner: str, y_true: np.ndarray, num_classes: int, single: bool, row: np.ndarray
+    owner: str,
+    argument: str,
+    y_true: np.ndarray,
+    num_classes: int,
+    single: bool,
+    row: np.ndarray,
 ) -> np.ndarray:
     if single:
         y_true = np.stack([1.0 - y_true, y_true], axis=-1)
@@ -215,7 +239,7 @@ def _labels(
     if bad.any():
         raise checks.invalid(
             owner,
-            "y_true",
+            argument,
             expected,
             f"{int(bad.sum())} bad labels, the first {y_true[bad][0].tolist()} in row "
             f"{row[bad][0]}",

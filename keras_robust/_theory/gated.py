@@ -2,11 +2,26 @@
 
 The cost of a class falls with its probability at the rate
 max(b / p, 1 / (gamma + (1 - gamma) p)). At the minimiser for a posterior π, π_k times
-that rate is the same number 1 / v for every class with p_k > 0, and less for p_k = 0.
-Both arguments of the maximum fall in p, so p_k is the larger of their inverses.
+that rate is the same number 1 / v for every class with p_k > 0, and less for p_k = 0
+(the multiplier of the constraint that p sums to 1). Either side of the maximum,
+
+    π_k b / p_k = 1 / v  gives  p_k = b v π_k,
+    π_k / (gamma + (1 - gamma) p_k) = 1 / v  gives  p_k = (v π_k - gamma) / (1 - gamma),
+
+and as both sides fall with p_k, the larger solution is the one. See "What a loss makes
+the model believe" in docs/theory.md.
 """
 
 import numpy as np
+
+
+def gamma_star(num_classes: int, rate: float) -> float:
+    """Returns the gamma at which the minimiser for noisy labels is the clean posterior.
+
+    Symmetric noise at rate r gives π_k = (1 - r) (gamma + (1 - gamma) c_k) for the
+    clean posterior c and this gamma, by comparing the terms with and without c_k.
+    """
+    return rate / ((num_classes - 1) * (1 - rate))
 
 
 def gated_minimizer(posterior: np.ndarray, gamma: float, b: float) -> np.ndarray:
@@ -15,11 +30,15 @@ def gated_minimizer(posterior: np.ndarray, gamma: float, b: float) -> np.ndarray
         return posterior
     if gamma == 1.0:
         return _unhinged_minimizer(posterior, b)
-    # If the m likeliest classes take the second form, the sum is 1 at this v.
+    # Let the m likeliest classes, of mass S, take the second form, the others the
+    # first. Then the sum is (v S - m gamma) / (1 - gamma) + b v (1 - S), and it is 1 at
+    # v = (1 - gamma + m gamma) / (S + b (1 - gamma) (1 - S)): here for every m.
     descending = -np.sort(-posterior, axis=-1)
     top = descending.cumsum(axis=-1)
     size = np.arange(1, posterior.shape[-1] + 1)
     v = (1 - gamma + gamma * size) / (top + b * (1 - gamma) * np.maximum(1 - top, 0))
+    # The second form is the larger one where v π_k is above this threshold. For the
+    # least likely of the m classes it is, up to the right m and for none beyond.
     threshold = gamma / (1 - b * (1 - gamma))
     count = (v * descending > threshold).sum(axis=-1, keepdims=True)
     v = np.take_along_axis(v, np.maximum(count - 1, 0), axis=-1)

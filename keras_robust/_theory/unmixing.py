@@ -20,13 +20,14 @@ def unmixed(
     owner: str,
     noisy: np.ndarray,
     matrix: np.ndarray,
-    pull: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    negative_gradient: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Returns distributions c (N, K) with noisy = Tᵀc, or those of the least loss.
 
-    `noisy` is where the loss is least of all distributions, and `pull(q, rows)` by how
-    much it falls there as each entry of q (n, K) grows, for these of the N rows. Such
-    an entry times its pull must not fall as it grows; that of all our losses does not.
+    `noisy` is where the expected loss is least of all distributions of noisy labels.
+    `negative_gradient(q, rows)` is by how much that loss falls as each entry of such a
+    distribution q (n, K) grows, for these of the N rows. Times its entry it must not
+    fall as the entry grows, which holds for all our losses.
     """
     exact = noisy @ np.linalg.pinv(matrix)
     # A singular matrix has no exact solution for some; what it misses counts as well.
@@ -36,7 +37,9 @@ def unmixed(
     exact = np.maximum(exact, 0)
     # The search starts as far from the exact solution as that is from being one.
     start = exact[rows] + off[rows, None]
-    exact[rows] = _least_loss(owner, start, matrix, lambda q, i: pull(q, rows[i]))
+    exact[rows] = _least_loss(
+        owner, start, matrix, lambda q, i: negative_gradient(q, rows[i])
+    )
     return exact / exact.sum(axis=-1, keepdims=True)
 
 
@@ -47,29 +50,32 @@ def clean_posterior(noisy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     sum_j noisy_j * log((Tᵀc)_j): the minimiser of forward-corrected cross entropy.
     """
 
-    def pull(predicted: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def of_cross_entropy(predicted: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return noisy[rows] / np.where(predicted > 0, predicted, 1)
 
-    return unmixed("analytic_calibrator", noisy, matrix, pull)
+    return unmixed("analytic_calibrator", noisy, matrix, of_cross_entropy)
 
 
 def _least_loss(
     owner: str,
     start: np.ndarray,
     matrix: np.ndarray,
-    pull: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    negative_gradient: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    # Expectation maximisation (Richardson 1972, Lucy 1974); for the logarithm, `pull`
-    # is noisy / q. By Jensen, log q_j rises at least by the mean of log c_i, weighted
-    # by c_i T_ij / q_j, and a loss whose pull times q_j does not fall is at least as
-    # good as its slope in log q_j says: so no step makes the loss worse. It is convex
-    # in c, so the largest gain less the mean one bounds what is still to be gained.
+    # Expectation maximisation (Richardson 1972, Lucy 1974): each c_i is multiplied by
+    # its gain g_i = sum_j T_ij n_j, n the negative gradient at q = Tᵀc, and c scaled.
+    # No step makes the loss worse. If c_i grows by a factor s_i, log q_j rises by at
+    # least sum_i (c_i T_ij / q_j) log s_i (Jensen). The loss falls by q_j n_j for each
+    # unit of log q_j, or faster, as that does not fall when q_j grows: in all by at
+    # least sum_i c_i g_i log s_i. Of the s that keep the sum of c, s_i = g_i / mean
+    # makes the most of that, and s = 1 would make 0 of it.
+    # As the loss is convex in c, max_i g_i - mean bounds what is still to be gained.
     clean = start / start.sum(axis=-1, keepdims=True)
     active, gap = np.arange(len(start)), 0.0
     for _ in range(_MOST_ITERATIONS):
         if not active.size:
             break
-        gain = pull(clean[active] @ matrix, active) @ matrix.T
+        gain = negative_gradient(clean[active] @ matrix, active) @ matrix.T
         mean = (clean[active] * gain).sum(axis=-1, keepdims=True)
         clean[active] = np.maximum(clean[active] * gain / mean, _FLOOR)
         excess = gain.max(axis=-1) - mean[:, 0]

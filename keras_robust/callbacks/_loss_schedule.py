@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_robust._inputs import checks
 from keras_robust.callbacks._compiled_loss import (
     checked_value,
     find_loss,
@@ -112,7 +113,12 @@ class LossSchedule(keras.callbacks.Callback):
         try:
             return checked_value(self._loss, self.parameter, value)
         except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"{_OWNER}: `schedule` must give values that the loss accepts. "
-                f"Received: {value!r} for epoch {epoch}. {error}"
+            wrong = isinstance(error, TypeError)
+            kind = checks.ArgumentTypeError if wrong else checks.InvalidArgumentError
+            raise kind(
+                _OWNER,
+                "schedule",
+                "a function to values that the loss accepts",
+                f"{value!r} for epoch {epoch}",
+                str(error),
             ) from error

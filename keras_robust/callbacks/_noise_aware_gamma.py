@@ -10,8 +10,10 @@ import numpy as np
 
 from keras_robust import _files
 from keras_robust._inputs import checks
+from keras_robust._inputs.options import checked_batch_size, checked_steps
+from keras_robust._inputs.predicted import predicted
+from keras_robust._inputs.predictions import checked_distributions, read_predictions
 from keras_robust.callbacks._compiled_loss import set_parameter
-from keras_robust.callbacks._held_out import held_out
 from keras_robust.losses import GammaCE
 from keras_robust.noise import estimate_rate, gamma_from_noise_rate
 
@@ -45,15 +47,17 @@ class NoiseAwareGamma(keras.callbacks.Callback):
     the estimates are kept; it goes on as if it had not been interrupted.
 
     Args:
-        data: `(x, y)` or `(x, y, sample_weight)` arrays, or a dataset that yields such
-            batches: rows that the model is *not* trained on, with given labels,
-            integer classes or one-hot. Positions with the loss's `ignore_class` or with
-            weight 0 are left out; other weights do not matter.
+        data: A tuple `(x, y)` or `(x, y, sample_weight)` of arrays, or a dataset that
+            yields such batches: rows that the model is *not* trained on, with given
+            labels, integer classes or one-hot. Positions with the loss's `ignore_class`
+            or with weight 0 are left out; other weights do not matter.
         warmup_epochs: Number of epochs of cross entropy, at least 1. Defaults to 1.
         re_estimate: Whether to estimate anew before each later epoch. Where that fails,
             gamma stays as it is, with a warning. Defaults to False.
         method: Method of `noise.estimate_rate`. Defaults to `"agreement"`.
         batch_size: Rows that are predicted at a time, with arrays. Defaults to 32.
+        steps: Number of batches to read of a dataset each time; one that does not end
+            needs it. Defaults to None, all.
         state_file: Path of a JSON file that keeps the estimates, or None. Written at
             each estimate, read by a run that begins after the warm-up. Defaults to
             None.
@@ -100,6 +104,7 @@ class NoiseAwareGamma(keras.callbacks.Callback):
         re_estimate: bool = False,
         method: str = "agreement",
         batch_size: int = 32,
+        steps: int | None = None,
         state_file: Any = None,
     ) -> None:
         super().__init__()
@@ -107,10 +112,8 @@ class NoiseAwareGamma(keras.callbacks.Callback):
         self.warmup_epochs = checks.integer(
             _OWNER, "warmup_epochs", warmup_epochs, minimum=1, fix=fix
         )
-        fix = "Pass how many rows to predict at a time, such as 32."
-        self.batch_size = checks.integer(
-            _OWNER, "batch_size", batch_size, minimum=1, fix=fix
-        )
+        self.batch_size = checked_batch_size(_OWNER, batch_size)
+        self.steps = checked_steps(_OWNER, steps)
         self.re_estimate = checks.flag(_OWNER, "re_estimate", re_estimate)
         self.data, self.method = data, method
         self.state_file = _checked_file(state_file)
@@ -181,25 +184,42 @@ class NoiseAwareGamma(keras.callbacks.Callback):
         set_parameter(self.model, self.model.loss, "gamma", self.gamma_ or 0.0)
 
     def _estimate(self) -> tuple[float, float]:
-        model, loss = self.model, self.model.loss
-        labels, scores = held_out(
-            *(_OWNER, model, self.data),
-            batch_size=self.batch_size,
-            axis=loss.axis,
-            ignore_class=loss.ignore_class,
-        )
-        posterior = loss.posterior(
-            _of_two_classes(scores, loss.from_logits), from_logits=loss.from_logits
-        )
+        labels, log_prob = self._predicted()
+        posterior = self.model.loss.posterior(log_prob, from_logits=True)
         rate = estimate_rate(labels, posterior, method=self.method, ignore_class=None)
-        return rate, gamma_from_noise_rate(rate, posterior.shape[-1])
+        return rate, gamma_from_noise_rate(posterior.shape[-1], rate)
 
-
-def _of_two_classes(scores: np.ndarray, from_logits: bool) -> np.ndarray:
-    if scores.shape[-1] > 1:
-        return scores
-    other = np.zeros_like(scores) if from_logits else 1 - scores
-    return np.concatenate([other, scores], axis=-1)
+    def _predicted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns labels and log-probabilities of the positions that count."""
+        loss = self.model.loss
+        how = {"from_logits": loss.from_logits, "ignore_class": loss.ignore_class}
+        batches = predicted(
+            _OWNER,
+            self.model,
+            self.data,
+            argument="data",
+            batch_size=self.batch_size,
+            steps=self.steps,
+            axis=loss.axis,
+        )
+        names = {"argument": "y_pred", "label_argument": "y"}
+        parts = [
+            read_predictions(_OWNER, y, scores, sample_weight=weight, **how, **names)
+            for y, scores, weight in batches
+        ]
+        for part in parts:
+            checked_distributions(_OWNER, part, "y_pred")
+        columns = [part.class_id for part in parts], [part.log_prob for part in parts]
+        labels, log_prob = map(np.concatenate, columns)
+        if not len(labels):
+            raise checks.invalid(
+                _OWNER,
+                "data",
+                "of at least one position that counts",
+                "none",
+                "All labels are ignored or have weight 0.",
+            )
+        return labels, log_prob
 
 
 def _checked_file(state_file: Any) -> Path | None:

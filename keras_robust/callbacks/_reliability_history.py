@@ -6,10 +6,16 @@ from typing import Any
 import keras
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.options import checked_notion, checked_num_bins
-from keras_robust._inputs.predicted import events_of_model
+from keras_robust._inputs.options import (
+    checked_batch_size,
+    checked_notion,
+    checked_num_bins,
+    checked_steps,
+)
+from keras_robust._inputs.predicted import predicted
 from keras_robust.calibration._bins.binning import bin_events
 from keras_robust.calibration._bins.bins import ReliabilityBins
+from keras_robust.calibration._bins.events import read_batches
 from keras_robust.callbacks import _tensorboard
 
 _OWNER = "ReliabilityHistory"
@@ -26,8 +32,8 @@ class ReliabilityHistory(keras.callbacks.Callback):
     Args:
         metric: The `ExpectedCalibrationError` or `MaximumCalibrationError` instance in
             `compile(metrics=[...])`.
-        validation_data: `(x, y)` or `(x, y, sample_weight)` arrays, or a dataset that
-            yields such batches.
+        validation_data: A tuple `(x, y)` or `(x, y, sample_weight)` of arrays, or a
+            dataset that yields such batches.
         num_bins: Number of bins, with `validation_data`. Defaults to 15.
         notion: `"top_label"` or `"positive"`, with `validation_data`. Defaults to
             `"top_label"`.
@@ -36,6 +42,8 @@ class ReliabilityHistory(keras.callbacks.Callback):
         ignore_class: Label of positions to leave out, with `validation_data`. Defaults
             to -100.
         batch_size: Rows that are predicted at a time, with arrays. Defaults to 32.
+        steps: Number of batches to read of a dataset each time; one that does not end
+            needs it. Defaults to None, all.
         log_dir: Folder of TensorBoard's event files, or None. Defaults to None.
 
     Attributes:
@@ -66,13 +74,14 @@ class ReliabilityHistory(keras.callbacks.Callback):
     def __init__(
         self,
         metric: Any = None,
-        validation_data: Any = None,
         *,
+        validation_data: Any = None,
         num_bins: int = 15,
         notion: str = "top_label",
         from_logits: bool = False,
         ignore_class: int | None = -100,
         batch_size: int = 32,
+        steps: int | None = None,
         log_dir: Any = None,
     ) -> None:
         super().__init__()
@@ -94,10 +103,8 @@ class ReliabilityHistory(keras.callbacks.Callback):
             _table(metric)
         self.metric, self.validation_data = metric, validation_data
         self.num_bins = checked_num_bins(_OWNER, num_bins)
-        fix = "Pass how many rows to predict at a time, such as 32."
-        self.batch_size = checks.integer(
-            _OWNER, "batch_size", batch_size, minimum=1, fix=fix
-        )
+        self.batch_size = checked_batch_size(_OWNER, batch_size)
+        self.steps = checked_steps(_OWNER, steps)
         self._how = {
             "notion": checked_notion(_OWNER, notion),
             "from_logits": checks.flag(_OWNER, "from_logits", from_logits),
@@ -159,12 +166,15 @@ class ReliabilityHistory(keras.callbacks.Callback):
         )
 
     def _predicted(self) -> ReliabilityBins:
-        data, y, weight = self.validation_data, None, None
-        if isinstance(data, tuple):
-            data, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        events = events_of_model(
-            _OWNER, self.model, data, y, weight, self.batch_size, self._how
+        batches = predicted(
+            _OWNER,
+            self.model,
+            self.validation_data,
+            argument="validation_data",
+            batch_size=self.batch_size,
+            steps=self.steps,
         )
+        events = read_batches(_OWNER, batches, **self._how)
         return bin_events(events, self.num_bins, "equal_width")
 
 

@@ -10,8 +10,8 @@ from keras_robust import _numerics
 from keras_robust._inputs import checks
 from keras_robust._inputs.matrices import transition_matrix
 from keras_robust._theory import simplex, unmixing
-from keras_robust.losses._base import RobustLoss
 from keras_robust.losses._gce import GCE
+from keras_robust.losses._robust_loss import RobustLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")
@@ -47,31 +47,32 @@ class ForwardCorrection(RobustLoss):
         matrix: Transition matrix of shape `(K, K)`, T[i, j] = P(given j | true i), rows
             summing to 1. It may hold zeros, but no column of zeros: no label could ever
             be of that class.
-        base: A `GCE`, `SGCE` or `GammaCE`. Only its formula matters: how labels and
-            predictions are read is told by the arguments below. Defaults to None,
-            which is cross entropy, `GCE(q=0)`.
-        from_logits: Whether `y_pred` holds logits. See `GCE`. Defaults to False.
-        ignore_class: Label of ignored positions, or None. See `GCE`. Defaults to -100.
-        axis: Axis of the classes in `y_pred`. Defaults to -1.
-        reduction: As in `keras.losses.Loss`. See `GCE`.
+        base: A `GCE`, `SGCE` or `GammaCE`, or another `RobustLoss`. It says how labels
+            and predictions are read as well: `ForwardCorrection(matrix, GCE(q=0.5,
+            from_logits=True))`. Defaults to None, which is cross entropy, `GCE(q=0)`.
+        from_logits: Whether `y_pred` holds logits. See `RobustLoss`. Defaults to None:
+            as in `base`, to which it has to be the same; False without a base.
+        ignore_class: Label of ignored positions, or None. See `RobustLoss`. Defaults to
+            `"base"`: as in `base`, to which it has to be the same; -100 without a base.
+        axis: Axis of the classes in `y_pred`. Defaults to None: as in `base`, to which
+            it has to be the same; -1 without a base.
+        reduction: See `RobustLoss`. Defaults to `"base"`: that of `base`, or
+            `"sum_over_batch_size"`.
         name: Name of the loss. Defaults to `"forward_correction"`.
-        dtype: Dtype, or dtype policy, of the result. See `GCE`.
+        dtype: Dtype, or dtype policy, of the result. See `RobustLoss`. Defaults to
+            None, that of `base`.
 
     Call arguments:
-        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-          targets of the shape of `y_pred`.
-        - y_pred: Logits or probabilities of shape `(..., K)` along `axis`; `K = 1`
-          means a single sigmoid output, and a matrix of two classes.
-        - sample_weight: Optional: a scalar, one weight per position, or one per
-          sample.
+        - y_true, y_pred, sample_weight: See `RobustLoss`. A single sigmoid output goes
+          with a matrix of two classes.
 
     Returns:
-        A scalar of the loss's dtype, or a tensor of shape `(...)` for
-        `reduction="none"`; NaN for broken labels or probabilities, as in `GCE`.
+        A scalar or, for `reduction="none"`, the loss of each position. See
+        `RobustLoss`.
 
     Raises:
-        ValueError: If `matrix` is no transition matrix or has a column of zeros, or
-            shapes do not fit.
+        ValueError: If `matrix` is no transition matrix or has a column of zeros, an
+            argument contradicts `base`, or shapes do not fit.
         TypeError: If an argument is of the wrong type.
 
     Examples:
@@ -96,23 +97,30 @@ class ForwardCorrection(RobustLoss):
         matrix: Any,
         base: RobustLoss | None = None,
         *,
-        from_logits: bool = False,
-        ignore_class: int | None = -100,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
+        from_logits: bool | None = None,
+        ignore_class: int | str | None = "base",
+        axis: int | None = None,
+        reduction: str | None = "base",
         name: str = "forward_correction",
         dtype: Any = None,
     ) -> None:
+        matrix = _checked_matrix(matrix)
+        _check_base(base)
+        told = GCE(q=0.0) if base is None else base
         super().__init__(
-            from_logits=from_logits,
-            ignore_class=ignore_class,
-            axis=axis,
-            reduction=reduction,
+            from_logits=told.from_logits if from_logits is None else from_logits,
+            ignore_class=told.ignore_class if ignore_class == "base" else ignore_class,
+            axis=told.axis if axis is None else axis,
+            reduction=told.reduction if reduction == "base" else reduction,
             name=name,
-            dtype=dtype,
+            dtype=told.dtype if dtype is None else dtype,
         )
-        self.matrix = _checked_matrix(matrix)
-        self.base = _checked_base(base)
+        self.matrix = matrix
+        reading = {n: getattr(self, n) for n in ("from_logits", "ignore_class", "axis")}
+        # Cross entropy, where there is none, reads its inputs as this loss does.
+        self.base = GCE(q=0.0, **reading) if base is None else base
+        for argument, value in reading.items():
+            _check_same(argument, value, getattr(self.base, argument))
 
     def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
         log_p = ops.log_softmax(_numerics.where_live(live, logits, 0.0), axis=-1)
@@ -150,12 +158,12 @@ class ForwardCorrection(RobustLoss):
             "ForwardCorrection.minimizer",
             target.reshape(flat.shape),
             self.matrix,
-            lambda noisy, rows: self.base._pull(noisy, flat[rows]),
+            lambda noisy, rows: self.base._negative_gradient(noisy, flat[rows]),
         )
         return clean.reshape(posterior.shape)
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
-        self._check_classes("prob", log_prob)
+        self._check_classes("y_prob", log_prob)
         return self.base._posterior(simplex.log_of(np.exp(log_prob) @ self.matrix))
 
     def _check_classes(self, argument: str, values: Any) -> None:
@@ -185,16 +193,26 @@ class ForwardCorrection(RobustLoss):
         return cls(**{**config, "base": base})
 
 
-def _checked_base(base: Any) -> RobustLoss:
-    if base is None:
-        return GCE(q=0.0)
-    if not isinstance(base, RobustLoss) or isinstance(base, ForwardCorrection):
+def _check_base(base: Any) -> None:
+    own = isinstance(base, RobustLoss) and not isinstance(base, ForwardCorrection)
+    if base is not None and not own:
         raise TypeError(
-            "ForwardCorrection: `base` must be a GCE, SGCE or GammaCE. Received: an "
-            f"object of type {type(base).__name__}. Pass the loss itself, such as "
-            "GCE(q=0.7), or nothing for cross entropy."
+            "ForwardCorrection: `base` must be a GCE, SGCE, GammaCE or another "
+            "RobustLoss. Received: an object of type "
+            f"{type(base).__name__}. Pass the loss itself, such as GCE(q=0.7), or "
+            "nothing for cross entropy."
         )
-    return base
+
+
+def _check_same(argument: str, value: Any, of_base: Any) -> None:
+    if value != of_base:
+        raise checks.invalid(
+            "ForwardCorrection",
+            argument,
+            f"that of `base`, {of_base!r}",
+            f"{argument}={value!r}",
+            "Give it to `base` alone.",
+        )
 
 
 def _checked_matrix(matrix: Any) -> np.ndarray:

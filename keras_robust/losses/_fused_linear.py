@@ -7,7 +7,7 @@ from keras import ops
 from keras_robust import _backend
 from keras_robust._inputs import checks, sample_weights
 from keras_robust._inputs.labels import class_ids, to_tensor
-from keras_robust.losses._base import RobustLoss, mean
+from keras_robust.losses._robust_loss import RobustLoss, mean
 
 # Logits of a chunk of rows: 16 MB of float32.
 _LOGITS = 1 << 22
@@ -37,8 +37,8 @@ def fused_linear(
     no second derivative.
 
     Args:
-        loss: A loss of this package with `from_logits=True`, classes on the last axis
-            and a reduction to a scalar.
+        loss: A `RobustLoss`, such as `GammaCE`, with `from_logits=True`, classes on the
+            last axis and a reduction to a scalar.
         y_true: Integer classes of shape `(...)` or `(..., 1)`.
         hidden: Float tensor of shape `(..., D)`: what the last layer is given. The
             product is formed in its dtype, the loss in float32 (or float64).
@@ -55,7 +55,7 @@ def fused_linear(
         `sample_weight`.
 
     Raises:
-        TypeError: If `loss` is not a loss of this package, or `rows_at_once` is not an
+        TypeError: If `loss` is no `RobustLoss`, or `rows_at_once` is not an
             integer.
         ValueError: If the loss does not take logits, or is not reduced to a scalar; if
             shapes do not fit, as for soft targets: these are as large as the logits.
@@ -129,7 +129,7 @@ def fused_linear(
 def _check_loss(owner: str, loss: Any) -> None:
     if not isinstance(loss, RobustLoss):
         raise TypeError(
-            f"{owner}: `loss` must be a GCE, SGCE, GammaCE or ForwardCorrection. "
+            f"{owner}: `loss` must be a RobustLoss, such as GCE or GammaCE. "
             f"Received: an object of type {type(loss).__name__}. For cross entropy, "
             "pass GCE(q=0.0, from_logits=True)."
         )
@@ -142,7 +142,7 @@ def _check_loss(owner: str, loss: Any) -> None:
                 "loss",
                 f"a loss with {name}={' or '.join(map(repr, values))}",
                 f"{name}={getattr(loss, name)!r}",
-                "Losses of single positions are had from the logits alone."
+                "For the losses of single positions, call the loss on the logits."
                 if name == "reduction"
                 else "The product with `kernel` gives logits, classes last.",
             )

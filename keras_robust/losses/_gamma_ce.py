@@ -9,8 +9,9 @@ from keras import ops
 
 from keras_robust import _numerics
 from keras_robust._inputs import checks
-from keras_robust._theory.gated import gated_minimizer, gated_posterior
-from keras_robust.losses._base import Number, RobustLoss
+from keras_robust._inputs.matrices import reversible_noise
+from keras_robust._theory.gated import gamma_star, gated_minimizer, gated_posterior
+from keras_robust.losses._robust_loss import Number, RobustLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")
@@ -18,7 +19,7 @@ class GammaCE(RobustLoss):
     """Gamma cross entropy: the loss that undoes symmetric label noise.
 
     Use it when labels are wrong at a roughly known rate `r`, evenly over the classes:
-    with `gamma = r / ((K - 1) * (1 - r))` (`noise.gamma_from_noise_rate`) its
+    with `gamma = r / ((K - 1) * (1 - r))` (`GammaCE.from_noise_rate(K, r)`) its
     minimiser is the *clean* label posterior: calibrated on clean labels though it saw
     noisy ones. A model that has come to memorise its labels is no such minimiser, so
     stop early. Above that value the model becomes over-confident. For language
@@ -37,9 +38,9 @@ class GammaCE(RobustLoss):
     `p_y >= p* = b * gamma / (1 - b * (1 - gamma))`, and `b * log(p* / p_y)` plus its
     value at `p*` below. `b = 1` is cross entropy.
 
-    Soft targets `t` cost `sum_k t_k * cost(p_k)`. The minimiser for a label posterior π
-    is `p_k = max(b * v * π_k, (v * π_k - gamma) / (1 - gamma), 0)` with the v for which
-    it sums to 1 (the method `minimizer`). Backwards (the method `posterior`),
+    The minimiser for a label posterior π is
+    `p_k = max(b * v * π_k, (v * π_k - gamma) / (1 - gamma), 0)` with the v for which it
+    sums to 1 (the method `minimizer`). Backwards (the method `posterior`),
     `π_k ∝ min(p_k / b, gamma + (1 - gamma) * p_k)`. Without a gate, that is the largest
     that a class with `p_k = 0` can have: a loss that rules classes out does not tell
     how unlikely they are.
@@ -51,24 +52,19 @@ class GammaCE(RobustLoss):
             taken as a constant, as the paper writes it. The gradient is the same, but
             the value is not its integral (with `b = 0` it falls to 0 as `p_y` does),
             so it cannot be watched or compared. Defaults to False.
-        from_logits: Whether `y_pred` holds logits. See `GCE`. Defaults to False.
-        ignore_class: Label of ignored positions, or None. See `GCE`. Defaults to -100.
+        from_logits: Whether `y_pred` holds logits. See `RobustLoss`. Defaults to False.
+        ignore_class: Label of ignored positions. See `RobustLoss`. Defaults to -100.
         axis: Axis of the classes in `y_pred`. Defaults to -1.
-        reduction: As in `keras.losses.Loss`. See `GCE`.
+        reduction: See `RobustLoss`. Defaults to `"sum_over_batch_size"`.
         name: Name of the loss. Defaults to `"gamma_ce"`.
-        dtype: Dtype, or dtype policy, of the result. See `GCE`.
+        dtype: Dtype, or dtype policy, of the result. See `RobustLoss`.
 
     Call arguments:
-        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-          targets of the shape of `y_pred`.
-        - y_pred: Logits or probabilities of shape `(..., K)` along `axis`; `K = 1`
-          means a single sigmoid output.
-        - sample_weight: Optional: a scalar, one weight per position, or one per
-          sample.
+        - y_true, y_pred, sample_weight: See `RobustLoss`.
 
     Returns:
-        A scalar of the loss's dtype, or a tensor of shape `(...)` for
-        `reduction="none"`; NaN for broken labels or probabilities, as in `GCE`.
+        A scalar or, for `reduction="none"`, the loss of each position. See
+        `RobustLoss`.
 
     Raises:
         ValueError: If an argument is outside its range, or shapes do not fit.
@@ -80,11 +76,13 @@ class GammaCE(RobustLoss):
         >>> round(float(loss([0, 2], [[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])), 4)
         0.6273
 
-        At the gamma of a noise rate of 0.6, what it makes a model believe of labels
-        that are right in 40 % of cases:
+        Made for 9 classes and a noise rate of 0.6, what it makes a model believe of
+        labels that are right in 40 % of cases:
 
-        >>> believed = GammaCE(gamma=0.1875).minimizer([0.4] + [0.075] * 8)
-        >>> round(float(believed[0]), 6)
+        >>> loss = GammaCE.from_noise_rate(9, 0.6, from_logits=True)
+        >>> round(loss.gamma, 4)
+        0.1875
+        >>> round(float(loss.minimizer([0.4] + [0.075] * 8)[0]), 6)
         1.0
 
     Reference:
@@ -99,8 +97,8 @@ class GammaCE(RobustLoss):
     def __init__(
         self,
         gamma: float = 0.1,
-        b: float = 0.0,
         *,
+        b: float = 0.0,
         stop_gradient: bool = False,
         from_logits: bool = False,
         ignore_class: int | None = -100,
@@ -123,6 +121,28 @@ class GammaCE(RobustLoss):
         self.b = checks.fraction("GammaCE", "b", b, fix=fix)
         self.stop_gradient = checks.flag("GammaCE", "stop_gradient", stop_gradient)
 
+    @classmethod
+    def from_noise_rate(
+        cls, num_classes: int, rate: float, **options: Any
+    ) -> "GammaCE":
+        """Makes the loss that undoes symmetric noise of a rate.
+
+        Args:
+            num_classes: Number of classes K, at least 2.
+            rate: Rate r at which labels are replaced by one of the K - 1 others, below
+                (K - 1)/K; see `noise.estimate_rate` where nobody knows it.
+            **options: Further arguments of the loss, such as `from_logits=True`.
+
+        Returns:
+            A `GammaCE` with `gamma = r / ((K - 1) * (1 - r))`.
+
+        Raises:
+            ValueError: If `num_classes` is below 2 or `rate` outside [0, (K - 1)/K).
+            TypeError: If `num_classes` is not an integer, as where the two are swapped.
+        """
+        owner = f"{cls.__name__}.from_noise_rate"
+        return cls(gamma_star(*reversible_noise(owner, num_classes, rate)), **options)
+
     def check_invertible(self) -> None:
         """Raises a `ValueError` for gamma = 1 without a gate: p is one-hot."""
         if self.gamma == 1.0 and self.b == 0.0:
@@ -140,7 +160,7 @@ class GammaCE(RobustLoss):
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
         return gated_posterior(np.exp(log_prob), self.gamma, self.b)
 
-    def _pull(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+    def _negative_gradient(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
         ungated = 1.0 / (self.gamma + (1.0 - self.gamma) * prob)
         return posterior * np.maximum(self.b / prob, ungated)
 
@@ -172,10 +192,11 @@ class GammaCE(RobustLoss):
         return ops.where(near, close, far) / (gamma - 1.0)
 
     def _log_gate(self) -> float:
-        odds = math.log(self.b) + math.log(self.gamma)
+        # log of p* = b gamma / (1 - b (1 - gamma)).
         if self.b == 1.0:
             return 0.0
-        return odds - math.log1p(-self.b * (1.0 - self.gamma))
+        log_numerator = math.log(self.b) + math.log(self.gamma)
+        return log_numerator - math.log1p(-self.b * (1.0 - self.gamma))
 
     def _weight(self, log_p: Any) -> Any:
         if self.gamma == 0.0:

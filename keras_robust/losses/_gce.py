@@ -8,7 +8,7 @@ import numpy as np
 from keras_robust import _numerics
 from keras_robust._inputs import checks
 from keras_robust._theory.box_cox import box_cox_minimizer, box_cox_posterior
-from keras_robust.losses._base import Number, RobustLoss
+from keras_robust.losses._robust_loss import Number, RobustLoss
 
 
 def checked_q(owner: str, q: Any) -> float:
@@ -49,39 +49,21 @@ class GCE(RobustLoss):
     `p_k ∝ π_k**(1 / (1 - q))` (the method `minimizer`), so the logits of a trained
     model times `1 - q` are those of the posterior (the method `posterior`).
 
-    Soft targets `t` cost `sum_k t_k * (1 - p_k**q) / q`.
-
     Args:
         q: Float in [0, 1], how much to disbelieve. Defaults to 0.7.
-        from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities,
-            which are not renormalised. Logits are more exact. Defaults to False.
-        ignore_class: Integer label of positions that cost 0, get no gradient (even
-            where their predictions are NaN) and do not count in the mean. A soft
-            target is ignored where all its entries equal it or, if it is one of the
-            K classes, where it is that class's one-hot row. None ignores nothing.
-            Defaults to -100.
+        from_logits: Whether `y_pred` holds logits. See `RobustLoss`. Defaults to False.
+        ignore_class: Label of ignored positions. See `RobustLoss`. Defaults to -100.
         axis: Axis of the classes in `y_pred`. Defaults to -1.
-        reduction: As in `keras.losses.Loss`: `"sum_over_batch_size"` (the mean over
-            counted positions), `"mean"` (the same), `"sum"`,
-            `"mean_with_sample_weight"`, or `"none"`/None.
+        reduction: See `RobustLoss`. Defaults to `"sum_over_batch_size"`.
         name: Name of the loss. Defaults to `"gce"`.
-        dtype: Dtype, or dtype policy, of the result. The computation is in float32,
-            or in float64 for `"float64"`, and labels stay exact whatever the dtype.
-            Defaults to None, which means `keras.config.floatx()`.
+        dtype: Dtype, or dtype policy, of the result. See `RobustLoss`.
 
     Call arguments:
-        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-          targets of the shape of `y_pred`. Floats that hold integers are accepted.
-        - y_pred: Logits or probabilities of shape `(..., K)` along `axis`. `K = 1`
-          means a single sigmoid output, the probability or logit of class 1.
-        - sample_weight: Optional: a scalar, one weight per position, or one per
-          sample. A weight of 0 removes a position's cost and gradient.
+        - y_true, y_pred, sample_weight: See `RobustLoss`.
 
     Returns:
-        A scalar of the loss's dtype, or a tensor of shape `(...)` for
-        `reduction="none"`. A label outside [0, K) that is not ignored, a soft target
-        that is no distribution, or a probability outside [0, 1] gives NaN. If nothing
-        counts, 0.
+        A scalar or, for `reduction="none"`, the loss of each position. See
+        `RobustLoss`.
 
     Raises:
         ValueError: If an argument is outside its range, or shapes do not fit.
@@ -143,7 +125,7 @@ class GCE(RobustLoss):
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
         return box_cox_posterior(log_prob, self.q)
 
-    def _pull(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+    def _negative_gradient(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
         return posterior * prob ** (self.q - 1.0)
 
     def get_config(self) -> dict[str, Any]:

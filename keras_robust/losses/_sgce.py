@@ -10,11 +10,8 @@ from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks
 from keras_robust._theory import simplex
 from keras_robust._theory.box_cox import box_cox_minimizer, box_cox_posterior
-from keras_robust.losses._base import Number, RobustLoss
-from keras_robust.losses._gce import (
-    check_q_invertible,
-    checked_q,
-)
+from keras_robust.losses._gce import check_q_invertible, checked_q
+from keras_robust.losses._robust_loss import Number, RobustLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")
@@ -43,24 +40,19 @@ class SGCE(RobustLoss):
         q: Float in [0, 1], how much to disbelieve; see `GCE`. Defaults to 0.5.
         smoothing: Float in [0, 1), the part of a label's weight that is spread over
             the K - 1 other classes. Defaults to 0.1.
-        from_logits: Whether `y_pred` holds logits. See `GCE`. Defaults to False.
-        ignore_class: Label of ignored positions, or None. See `GCE`. Defaults to -100.
+        from_logits: Whether `y_pred` holds logits. See `RobustLoss`. Defaults to False.
+        ignore_class: Label of ignored positions. See `RobustLoss`. Defaults to -100.
         axis: Axis of the classes in `y_pred`. Defaults to -1.
-        reduction: As in `keras.losses.Loss`. See `GCE`.
+        reduction: See `RobustLoss`. Defaults to `"sum_over_batch_size"`.
         name: Name of the loss. Defaults to `"sgce"`.
-        dtype: Dtype, or dtype policy, of the result. See `GCE`.
+        dtype: Dtype, or dtype policy, of the result. See `RobustLoss`.
 
     Call arguments:
-        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
-          targets of the shape of `y_pred`.
-        - y_pred: Logits or probabilities of shape `(..., K)` along `axis`; `K = 1`
-          means a single sigmoid output.
-        - sample_weight: Optional: a scalar, one weight per position, or one per
-          sample.
+        - y_true, y_pred, sample_weight: See `RobustLoss`.
 
     Returns:
-        A scalar of the loss's dtype, or a tensor of shape `(...)` for
-        `reduction="none"`; NaN for broken labels or probabilities, as in `GCE`.
+        A scalar or, for `reduction="none"`, the loss of each position. See
+        `RobustLoss`.
 
     Raises:
         ValueError: If an argument is outside its range, or shapes do not fit.
@@ -90,8 +82,8 @@ class SGCE(RobustLoss):
     def __init__(
         self,
         q: float = 0.5,
-        smoothing: float = 0.1,
         *,
+        smoothing: float = 0.1,
         from_logits: bool = False,
         ignore_class: int | None = -100,
         axis: int = -1,
@@ -123,22 +115,25 @@ class SGCE(RobustLoss):
         return _numerics.box_cox_cost(log_p, self.q)
 
     def _cost_of_labels(self, log_p: Any, labels: Any, soft: bool) -> Any:
-        of_label = super()._cost_of_labels(log_p, labels, soft)
+        cost_of_label = super()._cost_of_labels(log_p, labels, soft)
         if self.smoothing == 0.0:
-            return of_label
-        of_all = ops.sum(self.label_cost(log_p), axis=-1)
-        return self._smoothed_cost(of_label, of_all, log_p.shape[-1])
+            return cost_of_label
+        cost_of_all = ops.sum(self.label_cost(log_p), axis=-1)
+        return self._smoothed_cost(cost_of_label, cost_of_all, log_p.shape[-1])
 
     def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
         if self.smoothing == 0.0:
             return super()._cost_of_logits(logits, labels, live)
-        log_p, of_all = _backend.row_terms(logits, labels, live, self.q)
-        return self._smoothed_cost(self.label_cost(log_p), of_all, logits.shape[-1])
+        log_p, cost_of_all = _backend.row_terms(logits, labels, live, self.q)
+        cost_of_label = self.label_cost(log_p)
+        return self._smoothed_cost(cost_of_label, cost_of_all, logits.shape[-1])
 
-    def _smoothed_cost(self, of_label: Any, of_all: Any, num_classes: int) -> Any:
+    def _smoothed_cost(
+        self, cost_of_label: Any, cost_of_all: Any, num_classes: int
+    ) -> Any:
         # Every class gets s / (K - 1), the label the rest: no N x K matrix of weights.
         spread = self.smoothing / (num_classes - 1)
-        return (1.0 - self.smoothing - spread) * of_label + spread * of_all
+        return (1.0 - self.smoothing - spread) * cost_of_label + spread * cost_of_all
 
     def check_invertible(self) -> None:
         """Raises a `ValueError` for q = 1, whose minimiser is one-hot."""
@@ -151,7 +146,7 @@ class SGCE(RobustLoss):
         spread = self.smoothing / (posterior.shape[-1] - 1)
         return spread + (1.0 - self.smoothing - spread) * posterior
 
-    def _pull(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+    def _negative_gradient(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
         return self._smoothed(posterior) * prob ** (self.q - 1.0)
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:

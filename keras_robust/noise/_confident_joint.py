@@ -8,7 +8,7 @@ from keras_robust.noise._rows import Rows
 
 def confident_joint(owner: str, rows: Rows) -> np.ndarray:
     """Returns counts of shape (K, K), entry [i, j]: true class i was given label j."""
-    count = checks.optional_module(owner, "cleanlab.count", extra="study")
+    count = checks.optional_module(owner, "cleanlab.count", extra="noise")
     never = np.setdiff1d(np.arange(rows.num_classes), rows.given)
     if never.size:
         raise checks.invalid(
@@ -16,7 +16,7 @@ def confident_joint(owner: str, rows: Rows) -> np.ndarray:
             "labels",
             'such that every class is given, for method="confident_joint"',
             f"no label of class {never.tolist()}",
-            'Leave these classes out of `prob`, or use method="agreement".',
+            'Leave these classes out of `y_prob`, or use method="agreement".',
         )
     joint = count.compute_confident_joint(rows.given, rows.prob, calibrate=False)
     # cleanlab puts a 1 on the diagonal of a class without confident examples, whose
@@ -25,7 +25,7 @@ def confident_joint(owner: str, rows: Rows) -> np.ndarray:
     if unsure.size:
         raise checks.invalid(
             owner,
-            "prob",
+            "y_prob",
             "confident of at least two rows of every class, for "
             'method="confident_joint"',
             f"at most one row of class {unsure.tolist()}",

@@ -21,7 +21,7 @@ _STANDARD_ERRORS = 2
 
 def estimate_rate(
     labels: Any,
-    prob: Any,
+    y_prob: Any,
     *,
     method: str = "agreement",
     quantile: float | None = None,
@@ -58,14 +58,14 @@ def estimate_rate(
 
     Args:
         labels: Given labels, integer class ids of shape `(...)` or `(..., 1)`.
-        prob: Out-of-sample probabilities of shape `(..., K)`, or logits with
+        y_prob: Out-of-sample probabilities of shape `(..., K)`, or logits with
             `from_logits=True`; `K = 1` means a single sigmoid output.
         method: `"agreement"`, `"anchor"` or `"confident_joint"`; the last needs
-            cleanlab. Defaults to `"agreement"`.
+            cleanlab, which the extra `noise` brings. Defaults to `"agreement"`.
         quantile: Quantile in [0, 1] of the confidence from which on a row counts, for
             the first two methods. Defaults to None: 0.75 for `"agreement"`, 0.97 for
             `"anchor"`.
-        from_logits: Whether `prob` holds logits. Defaults to False.
+        from_logits: Whether `y_prob` holds logits. Defaults to False.
         ignore_class: Label of positions that are left out, or None. Defaults to -100.
 
     Returns:
@@ -96,7 +96,7 @@ def estimate_rate(
     owner = "estimate_rate"
     quantile = _checked_quantile(owner, method, quantile, _RATE_QUANTILES)
     rows = read_rows(
-        owner, labels, prob, from_logits=from_logits, ignore_class=ignore_class
+        owner, labels, y_prob, from_logits=from_logits, ignore_class=ignore_class
     )
     if method == "confident_joint":
         joint = confident_joint(owner, rows)
@@ -111,7 +111,7 @@ def estimate_rate(
 
 def estimate_matrix(
     labels: Any,
-    prob: Any,
+    y_prob: Any,
     *,
     method: str = "agreement",
     quantile: float | None = None,
@@ -140,14 +140,14 @@ def estimate_matrix(
 
     Args:
         labels: Given labels, integer class ids of shape `(...)` or `(..., 1)`.
-        prob: Out-of-sample probabilities of shape `(..., K)`, or logits with
+        y_prob: Out-of-sample probabilities of shape `(..., K)`, or logits with
             `from_logits=True`; `K = 1` means a single sigmoid output.
         method: `"agreement"`, `"anchor"` or `"confident_joint"`; the last needs
-            cleanlab. Defaults to `"agreement"`.
+            cleanlab, which the extra `noise` brings. Defaults to `"agreement"`.
         quantile: Quantile in [0, 1] of the confidence, among the rows predicted as a
             class, from which on a row counts, for the first two methods. Defaults to
             None: 0.5 for `"agreement"`, 0.97 for `"anchor"`.
-        from_logits: Whether `prob` holds logits. Defaults to False.
+        from_logits: Whether `y_prob` holds logits. Defaults to False.
         ignore_class: Label of positions that are left out, or None. Defaults to -100.
 
     Returns:
@@ -177,7 +177,7 @@ def estimate_matrix(
     owner = "estimate_matrix"
     quantile = _checked_quantile(owner, method, quantile, _MATRIX_QUANTILES)
     rows = read_rows(
-        owner, labels, prob, from_logits=from_logits, ignore_class=ignore_class
+        owner, labels, y_prob, from_logits=from_logits, ignore_class=ignore_class
     )
     if method == "confident_joint":
         matrix = confident_joint(owner, rows).astype("float64")
@@ -219,7 +219,7 @@ def _check_all_predicted(owner: str, rows: Rows) -> None:
     if never.size:
         raise checks.invalid(
             owner,
-            "prob",
+            "y_prob",
             "such that every class is the likeliest of some row",
             f"no row predicted as class {never.tolist()}",
             "The model does not know these classes: train it longer, or leave them "
@@ -233,7 +233,7 @@ def _below_chance(owner: str, rate: float, rows: Rows) -> float:
     if rate >= chance - _STANDARD_ERRORS * error:
         raise checks.invalid(
             owner,
-            "prob",
+            "y_prob",
             "of a model that agrees with `labels` more than by chance",
             f"an estimated rate of {rate:.3g} on {len(rows.given)} rows, where chance "
             f"gives {chance:.3g} with a standard error of {error:.2g}",

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust._inputs import arrays, checks
-from keras_robust.noise._matrices import checked_matrix
+from keras_robust._inputs import checks
+from keras_robust._inputs.class_ids import counted_labels, integer_labels
+from keras_robust._inputs.matrices import transition_matrix
 from keras_robust.noise._noisy_labels import NoisyLabels
 
 
@@ -45,7 +46,7 @@ def flip_labels(
         (True, (3, 3))
     """
     owner = "flip_labels"
-    matrix = checked_matrix(owner, matrix)
+    matrix = transition_matrix(owner, "matrix", matrix)
     labels = integer_labels(owner, "labels", labels)
     rng = checks.generator(owner, seed)
     ignore_class = checks.ignored_class(owner, ignore_class)
@@ -56,48 +57,3 @@ def flip_labels(
         noisy[where] = rng.choice(len(row), size=int(where.sum()), p=row)
     true, given = labels[counted].astype("int64"), noisy[counted].astype("int64")
     return NoisyLabels.compare(noisy, true, given, len(matrix))
-
-
-def integer_labels(owner: str, argument: str, labels: Any) -> np.ndarray:
-    """Returns labels as an integer array, or raises."""
-    array = arrays.numeric(owner, argument, labels)
-    if array.size == 0:
-        return array.astype("int64") if array.dtype.kind not in "iu" else array
-    if array.dtype.kind not in "iu":
-        raise TypeError(
-            f"{owner}: `{argument}` must be integer class ids. Received: an array of "
-            f"dtype {array.dtype}. Convert them with `.astype('int64')`, or one-hot "
-            "labels with `.argmax(-1)`."
-        )
-    return array
-
-
-def counted_labels(
-    owner: str,
-    argument: str,
-    labels: np.ndarray,
-    ignore_class: int | None,
-    num_classes: int,
-) -> np.ndarray:
-    """Returns where labels are not ignored; raises if such a label is no class."""
-    if num_classes - 1 > np.iinfo(labels.dtype).max:
-        raise checks.invalid(
-            owner,
-            argument,
-            f"of a dtype that can hold class {num_classes - 1}",
-            f"dtype {labels.dtype}",
-            "Convert the labels with `.astype('int64')`.",
-        )
-    counted = np.ones(labels.shape, bool)
-    if ignore_class is not None:
-        counted = labels != ignore_class
-    bad = counted & ((labels < 0) | (labels >= num_classes))
-    if bad.any():
-        raise checks.invalid(
-            owner,
-            argument,
-            f"in [0, {num_classes})",
-            f"{int(bad.sum())} labels outside, the first {labels[bad].flat[0]}",
-            f"Positions labelled ignore_class={ignore_class} are left alone.",
-        )
-    return counted

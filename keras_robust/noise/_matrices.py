@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.matrices import transition_matrix
+from keras_robust._inputs.matrices import checked_num_classes, reversible_noise
+from keras_robust._theory.gated import gamma_star
 
 
 def symmetric_matrix(
-    num_classes: int, rate: float, self_flip: bool = False
+    num_classes: int, rate: float, *, self_flip: bool = False
 ) -> np.ndarray:
     """Returns the matrix of symmetric noise, T[i, j] = P(given j | true i).
 
@@ -35,7 +36,7 @@ def symmetric_matrix(
         [[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]]
     """
     owner = "symmetric_matrix"
-    num_classes = _num_classes(owner, num_classes)
+    num_classes = checked_num_classes(owner, num_classes)
     rate = _rate(owner, rate)
     if checks.flag(owner, "self_flip", self_flip):
         return (1 - rate) * np.eye(num_classes) + rate / num_classes
@@ -62,59 +63,38 @@ def pair_matrix(num_classes: int, rate: float) -> np.ndarray:
         >>> pair_matrix(3, 0.25).tolist()
         [[0.75, 0.25, 0.0], [0.0, 0.75, 0.25], [0.25, 0.0, 0.75]]
     """
-    num_classes = _num_classes("pair_matrix", num_classes)
+    num_classes = checked_num_classes("pair_matrix", num_classes)
     rate = _rate("pair_matrix", rate)
     same = np.eye(num_classes)
     return (1 - rate) * same + rate * np.roll(same, 1, axis=1)
 
 
-def gamma_from_noise_rate(rate: float, num_classes: int) -> float:
+def gamma_from_noise_rate(num_classes: int, rate: float) -> float:
     """Returns the γ at which `GammaCE` undoes symmetric noise exactly.
 
     γ* = r / ((K - 1)(1 - r)). The minimiser of GammaCE satisfies
     γ + (1 - γ) p_k ∝ π_k, and symmetric noise gives the noisy posterior
     π_k = r/(K - 1) + (1 - r - r/(K - 1)) c_k: with γ* the minimiser p is the clean
-    posterior c.
+    posterior c. `GammaCE.from_noise_rate` makes the loss at once.
 
     Args:
+        num_classes: Number of classes K, at least 2.
         rate: Rate r at which labels are replaced by one of the K - 1 others, below
             (K - 1)/K, where labels carry no information.
-        num_classes: Number of classes K, at least 2.
 
     Returns:
         γ* in [0, 1).
 
     Raises:
         ValueError: If `num_classes` is below 2 or `rate` outside [0, (K - 1)/K).
+        TypeError: If `num_classes` is not an integer, as where the two are swapped.
 
     Examples:
         >>> from keras_robust.noise import gamma_from_noise_rate
-        >>> round(gamma_from_noise_rate(0.6, num_classes=9), 4)
+        >>> round(gamma_from_noise_rate(9, rate=0.6), 4)
         0.1875
     """
-    owner = "gamma_from_noise_rate"
-    num_classes = _num_classes(owner, num_classes)
-    rate = checks.real_number(owner, "rate", rate)
-    chance = (num_classes - 1) / num_classes
-    if not 0 <= rate < chance:
-        raise checks.invalid(
-            owner,
-            "rate",
-            f"in [0, {chance:.6g}) for {num_classes} classes",
-            f"rate={rate!r}",
-            "At (K - 1)/K labels are drawn by chance and nothing can be recovered.",
-        )
-    return rate / ((num_classes - 1) * (1 - rate))
-
-
-def checked_matrix(owner: str, matrix: Any) -> np.ndarray:
-    """Returns a transition matrix as float64, or raises."""
-    return transition_matrix(owner, "matrix", matrix)
-
-
-def _num_classes(owner: str, num_classes: Any) -> int:
-    fix = "Pass the number of classes, such as 10."
-    return checks.integer(owner, "num_classes", num_classes, minimum=2, fix=fix)
+    return gamma_star(*reversible_noise("gamma_from_noise_rate", num_classes, rate))
 
 
 def _rate(owner: str, rate: Any) -> float:

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_robust._inputs import arrays, checks, distributions
-from keras_robust.noise._flip import counted_labels, integer_labels
+from keras_robust._inputs import checks
+from keras_robust._inputs.class_ids import integer_labels
+from keras_robust._inputs.predictions import checked_distributions, read_predictions
 
 
 class Rows(NamedTuple):
@@ -42,39 +43,25 @@ class Rows(NamedTuple):
 
 
 def read_rows(
-    owner: str, labels: Any, prob: Any, *, from_logits: bool, ignore_class: int | None
+    owner: str, labels: Any, y_prob: Any, *, from_logits: bool, ignore_class: int | None
 ) -> Rows:
     """Checks labels and predictions and flattens them, ignored positions left out."""
-    from_logits = checks.flag(owner, "from_logits", from_logits)
-    ignore_class = checks.ignored_class(owner, ignore_class)
-    labels = integer_labels(owner, "labels", labels)
-    scores = arrays.numeric(owner, "prob", prob)
-    if scores.ndim and labels.shape == (*scores.shape[:-1], 1):
-        labels = labels[..., 0]
-    if scores.ndim == 0 or labels.shape != scores.shape[:-1]:
-        raise checks.invalid(
-            owner,
-            "labels",
-            "of the shape of `prob` without its last axis, that of the classes",
-            f"labels.shape={labels.shape}, prob.shape={scores.shape}",
-            "A single sigmoid output needs a last axis of 1.",
-        )
-    single = scores.shape[-1] == 1
-    num_classes = 2 if single else scores.shape[-1]
-    counted = counted_labels(owner, "labels", labels, ignore_class, num_classes)
-    if not counted.any():
+    predictions = read_predictions(
+        owner,
+        integer_labels(owner, "labels", labels),
+        y_prob,
+        from_logits=from_logits,
+        sample_weight=None,
+        ignore_class=ignore_class,
+        label_argument="labels",
+    )
+    checked_distributions(owner, predictions)
+    if not len(predictions.label):
         raise checks.invalid(
             owner,
             "labels",
             "of at least one position that is not ignored",
-            f"labels.shape={labels.shape}, all ignored",
+            f"labels of shape {np.shape(labels)}, all ignored",
             f"Positions labelled ignore_class={ignore_class} are left out.",
         )
-    scores = scores[counted]
-    if single:
-        other = np.zeros_like(scores) if from_logits else 1 - scores
-        scores = np.concatenate([other, scores], axis=-1)
-    log_p = distributions.log_distribution(
-        owner, "prob", scores, from_logits=from_logits
-    )
-    return Rows(labels[counted].astype("int64"), np.exp(log_p))
+    return Rows(predictions.class_id, predictions.prob)

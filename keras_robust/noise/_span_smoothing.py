@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust.noise._flip import counted_labels, integer_labels
+from keras_robust._inputs.class_ids import counted_labels, integer_labels
 
 
 class SpanSmoothing:

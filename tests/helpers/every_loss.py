@@ -7,7 +7,12 @@ import pytest
 from keras_robust import losses
 from keras_robust.noise import symmetric_matrix
 
-NAMES = [name for name in losses.__all__ if isinstance(getattr(losses, name), type)]
+# RobustLoss is what they are made of: what a label costs it leaves open.
+NAMES = [
+    name
+    for name in losses.__all__
+    if isinstance(getattr(losses, name), type) and name != "RobustLoss"
+]
 
 
 def makers(num_classes):

@@ -1,5 +1,6 @@
 """Predictions as events: a confidence, and whether what it was about came true."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +54,20 @@ def read_events(
     )
     checked_distributions(owner, predictions)
     return events_of(owner, predictions, notion)
+
+
+def read_batches(owner: str, batches: Iterable[tuple], **how: Any) -> Events:
+    """Returns the events of batches of labels, predictions and sample weights."""
+    parts = [
+        read_events(owner, labels, prob, sample_weight=weight, **how)
+        for labels, prob, weight in batches
+    ]
+    confidence, correct, weight, dtypes, event = zip(*parts)
+    return Events(
+        *map(np.concatenate, (confidence, correct, weight)),
+        dtypes[0],
+        np.concatenate(event),
+    )
 
 
 def events_of(owner: str, predictions: Predictions, notion: str) -> Events:

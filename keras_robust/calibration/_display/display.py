@@ -2,17 +2,19 @@
 
 from typing import Any
 
-from keras_robust._inputs import checks
 from keras_robust._inputs.options import (
+    checked_batch_size,
     checked_binning,
     checked_level,
     checked_min_count,
     checked_notion,
     checked_num_bins,
+    checked_steps,
 )
-from keras_robust._inputs.predicted import events_of_model
+from keras_robust._inputs.predicted import predicted
 from keras_robust.calibration._bins.binning import bin_events, bin_predictions
 from keras_robust.calibration._bins.bins import ReliabilityBins
+from keras_robust.calibration._bins.events import read_batches
 from keras_robust.calibration._display import artists
 
 
@@ -150,6 +152,7 @@ class ReliabilityDisplay:
         sample_weight: Any = None,
         ignore_class: int | None = -100,
         batch_size: int = 32,
+        steps: int | None = None,
         num_bins: int = 15,
         binning: str = "equal_width",
         notion: str = "top_label",
@@ -165,12 +168,14 @@ class ReliabilityDisplay:
             model: A Keras model with one output.
             x: Inputs as `model.predict` takes them; or, without `y`, a dataset that
                 yields `(x, y)` or `(x, y, sample_weight)` batches: a `PyDataset`, a
-                `tf.data.Dataset`, a PyTorch `DataLoader`.
+                `tf.data.Dataset`, a PyTorch `DataLoader`, a generator.
             y: Labels, as in `bin_predictions`. Defaults to None.
             sample_weight: Optional weights, with `y`.
             ignore_class: Label of positions to leave out, or None. Keras masks are not
                 seen: padding needs this label or weight 0. Defaults to -100.
             batch_size: Rows that are predicted at a time, with `y`. Defaults to 32.
+            steps: Number of batches to read of a dataset; one that does not end needs
+                it. Defaults to None, all.
             num_bins: Number of bins. Defaults to 15.
             binning: As in `from_predictions`.
             notion: As in `from_predictions`.
@@ -184,17 +189,23 @@ class ReliabilityDisplay:
             The display, drawn.
 
         Raises:
-            ValueError: As `bin_predictions`, or if a dataset has no labels.
+            ValueError: As `bin_predictions`, or if a dataset has no labels or no end,
+                or the model several outputs.
             ImportError: If matplotlib is not installed.
         """
         owner = "ReliabilityDisplay"
         num_bins = checked_num_bins(owner, num_bins)
         binning = checked_binning(owner, binning)
-        fix = "Pass how many rows to predict at a time, such as 32."
-        batch_size = checks.integer(owner, "batch_size", batch_size, minimum=1, fix=fix)
+        batches = predicted(
+            owner,
+            model,
+            x if y is None else (x, y, sample_weight),
+            argument="x",
+            batch_size=checked_batch_size(owner, batch_size),
+            steps=checked_steps(owner, steps),
+        )
         how = {"notion": notion, "from_logits": from_logits}
-        how["ignore_class"] = ignore_class
-        events = events_of_model(owner, model, x, y, sample_weight, batch_size, how)
+        events = read_batches(owner, batches, ignore_class=ignore_class, **how)
         bins = bin_events(events, num_bins, binning)
         name = getattr(model, "name", None) if name is None else name
         return cls(

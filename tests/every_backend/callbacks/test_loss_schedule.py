@@ -101,8 +101,8 @@ def test_other_parameters_change_as_if_compiled_anew(cls, parameter, schedule):
 
 def test_a_corrected_loss_has_the_parameters_of_its_base():
     def make(q):
-        base = GCE(q=q)
-        return ForwardCorrection(symmetric_matrix(K, 0.2), base, from_logits=True)
+        base = GCE(q=q, from_logits=True)
+        return ForwardCorrection(symmetric_matrix(K, 0.2), base)
 
     schedule = WarmUp(0.6, epochs=2)
     expected, by_epoch = by_hand(make, [schedule(epoch) for epoch in range(4)])

@@ -54,7 +54,7 @@ def test_it_is_cross_entropy_then_gamma_ce_at_the_estimate(how):
     fit(by_hand, epochs=2)
     logits = by_hand.predict(X[HELD], verbose=0)
     rate = estimate_rate(Y[HELD], logits, from_logits=True)
-    gamma = gamma_from_noise_rate(rate, K)
+    gamma = gamma_from_noise_rate(K, rate)
     by_hand.compile(by_hand.optimizer, GammaCE(gamma, from_logits=True), **how)
     losses = fit(by_hand, epochs=2)["loss"]
 
@@ -163,7 +163,7 @@ def test_a_single_output_is_two_classes(from_logits):
     aware = NoiseAwareGamma((X[HELD], y[HELD]), warmup_epochs=4)
     fit(model, aware, epochs=5, y=y)
     assert aware.rate_ == pytest.approx(0.2, abs=0.1)
-    assert aware.gamma_ == pytest.approx(gamma_from_noise_rate(aware.rate_, 2))
+    assert aware.gamma_ == pytest.approx(gamma_from_noise_rate(2, aware.rate_))
 
 
 def test_a_new_estimate_is_of_the_posterior_that_predictions_stand_for():
@@ -301,8 +301,8 @@ def test_data_that_tell_nothing_raise():
 
     x, y = X[HELD], Y[HELD]
     started((x, np.full(len(x), -100)), "at least one position that counts")
-    started(iter([]), "at least one position that counts")
-    started((x, y[:-1]), "of labels that fit the predictions")
+    started(iter([]), "`data` must be a dataset of batches")
+    started((x, y[:-1]), r"`y` must be of shape \(1200,\)")
     by_chance = np.random.default_rng(0).integers(0, K, len(x))
     started((x, by_chance), "more than by chance")
 

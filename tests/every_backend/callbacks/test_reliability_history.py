@@ -156,7 +156,7 @@ def test_bad_arguments_raise():
     with pytest.raises(ValueError, match="`metric` must be given, or else"):
         ReliabilityHistory()
     with pytest.raises(ValueError, match="`metric` must be given, or else"):
-        ReliabilityHistory(metric, (X, Y))
+        ReliabilityHistory(metric, validation_data=(X, Y))
     with pytest.raises(TypeError, match="`metric` must have a method"):
         ReliabilityHistory("ece")
     with pytest.raises(TypeError, match="`metric` must have one reliability table"):

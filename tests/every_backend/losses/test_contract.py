@@ -25,6 +25,13 @@ class FittingCorrection(ForwardCorrection):
     """Forward correction with a matrix for as many classes as the predictions have."""
 
     def __init__(self, base=None, uneven=False, **kwargs):
+        if base is not None:  # which has to read its inputs in the same way
+            how = {
+                k: kwargs[k]
+                for k in kwargs
+                if k in ("from_logits", "ignore_class", "axis")
+            }
+            base = type(base).from_config({**base.get_config(), **how})
         super().__init__(np.eye(2), base, **kwargs)
         self.uneven = uneven
 

@@ -41,6 +41,11 @@ def label(base):
     return "CE" if base is None else "-".join(map(str, base.get_config().values()))[:16]
 
 
+def of_logits(base):
+    """The same loss for logits; None, which is cross entropy, stays."""
+    return base and type(base).from_config({**base.get_config(), "from_logits": True})
+
+
 def by_formula(base, p, y):
     """The base's cost in wide floats, given what is said of the labels."""
     p_y = np.take_along_axis(p, y[:, None], -1)[:, 0]
@@ -57,7 +62,9 @@ def by_formula(base, p, y):
 
 @pytest.mark.parametrize("base", BASES, ids=label)
 def test_it_is_the_base_of_the_noisy_predictions(base):
-    loss = ForwardCorrection(UNEVEN, base, from_logits=True, reduction="none")
+    loss = ForwardCorrection(
+        UNEVEN, of_logits(base), from_logits=True, reduction="none"
+    )
     expected = np.asarray(by_formula(base, PROB @ UNEVEN, LABELS), "float64")
     assert np.abs(expected - np.asarray(by_formula(base, PROB, LABELS))).max() > 0.1
     np.testing.assert_allclose(to_numpy(loss(LABELS, LOGITS)), expected, 1e-5, 2e-7)
@@ -74,14 +81,15 @@ def test_probabilities_are_taken_as_they_are(base):
 
 @pytest.mark.parametrize("base", BASES, ids=label)
 def test_a_batch_of_no_rows_costs_nothing(base):
-    loss = ForwardCorrection(UNEVEN, base, from_logits=True)
+    loss = ForwardCorrection(UNEVEN, of_logits(base), from_logits=True)
     assert float(loss(LABELS[:0], LOGITS[:0])) == 0
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("base", BASES, ids=label)
 def test_gradients_are_finite_differences_in_float64(float64, base, from_logits):
-    loss = ForwardCorrection(UNEVEN, base, from_logits=from_logits, dtype="float64")
+    read = of_logits(base) if from_logits else base
+    loss = ForwardCorrection(UNEVEN, read, from_logits=from_logits, dtype="float64")
     x = np.asarray(LOGITS if from_logits else 0.5 * PROB + 0.5 / K, "float64")[:5]
     _, grad = value_and_grad(lambda z: loss(LABELS[:5], z), x, dtype="float64")
     step, expected = 1e-6, np.zeros_like(x)
@@ -99,7 +107,7 @@ def test_gradients_are_finite_differences_in_float64(float64, base, from_logits)
 def test_for_symmetric_noise_cross_entropy_becomes_gamma_ce(rate, scale):
     # (Tᵀp)_y = r/(K-1) + (1 - r - r/(K-1)) p_y = (1 - r) (γ + (1 - γ) p_y), with
     # γ = r/((K-1)(1-r)), so -log of it is -log(1 - r) + (1 - γ) GammaCE.
-    gamma = gamma_from_noise_rate(rate, K)
+    gamma = gamma_from_noise_rate(K, rate)
     corrected = ForwardCorrection(symmetric_matrix(K, rate), from_logits=True)
     oracle = GammaCE(gamma=gamma, from_logits=True)
     z = scale * LOGITS
@@ -113,9 +121,8 @@ def test_for_symmetric_noise_cross_entropy_becomes_gamma_ce(rate, scale):
 
 @pytest.mark.parametrize("base", BASES, ids=label)
 def test_without_noise_it_is_its_base(base):
-    corrected = ForwardCorrection(np.eye(K), base, from_logits=True)
-    bare = base or GCE(q=0.0)
-    bare = type(bare).from_config({**bare.get_config(), "from_logits": True})
+    corrected = ForwardCorrection(np.eye(K), of_logits(base), from_logits=True)
+    bare = of_logits(base) or GCE(q=0.0, from_logits=True)
     ours = value_and_grad(lambda z: corrected(LABELS, z), LOGITS)
     theirs = value_and_grad(lambda z: bare(LABELS, z), LOGITS)
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
@@ -129,7 +136,7 @@ def test_a_label_that_only_unlikely_classes_are_given_costs_what_it_should(base,
     # probability .3 e^-200 + .7 e^-300, far below what float32 holds.
     matrix = pair_matrix(3, 0.3)
     z = np.array([[0.0, -200.0, -300.0]])
-    loss = ForwardCorrection(matrix, base, from_logits=True)
+    loss = ForwardCorrection(matrix, of_logits(base), from_logits=True)
     target = np.array([[0, 0, 1.0]], "float32") if soft else [2]
     value, grad = value_and_grad(lambda z: loss(target, z), z)
     hard = 200 - np.log(0.3)
@@ -143,7 +150,7 @@ def test_a_label_that_only_unlikely_classes_are_given_costs_what_it_should(base,
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("base", BASES, ids=label)
 def test_with_zeros_in_the_matrix_extreme_logits_are_finite(base, dtype):
-    loss = ForwardCorrection(UNEVEN, base, from_logits=True, dtype=dtype)
+    loss = ForwardCorrection(UNEVEN, of_logits(base), from_logits=True, dtype=dtype)
     z = 1e4 * np.concatenate([2 * np.eye(K) - 1, -np.ones((1, K)), np.eye(K)])
     for y in range(K):
         value, grad = value_and_grad(lambda z, y=y: loss([y] * 11, z), z, dtype=dtype)
@@ -164,7 +171,7 @@ def test_a_label_that_the_logits_rule_out_costs_as_in_cross_entropy():
     loss = ForwardCorrection(matrix, from_logits=True)
     assert float(loss([1], z)) == np.inf
     np.testing.assert_allclose(float(loss([0], z)), -np.log(0.3), rtol=1e-6)
-    gce = ForwardCorrection(matrix, GCE(q=0.5), from_logits=True)
+    gce = ForwardCorrection(matrix, GCE(q=0.5, from_logits=True))
     np.testing.assert_allclose(float(gce([1], z)), 2.0, rtol=1e-6)
 
 
@@ -278,18 +285,56 @@ def test_the_analytic_calibrator_leaves_corrected_cross_entropy_as_it_is():
 # --- Arguments and configuration --------------------------------------------------
 
 
-def test_only_the_formula_of_the_base_matters():
-    base = GCE(
-        q=0.4,
-        from_logits=True,
-        ignore_class=1,
-        axis=0,
-        reduction="sum",
-        dtype="float16",
-    )
-    ours = ForwardCorrection(UNEVEN, base, from_logits=True)
-    plain = ForwardCorrection(UNEVEN, GCE(q=0.4), from_logits=True)
-    assert float(ours(LABELS, LOGITS)) == float(plain(LABELS, LOGITS))
+def test_the_base_says_how_labels_and_predictions_are_read():
+    how = {"from_logits": True, "ignore_class": 1, "axis": 0}
+    base = GCE(q=0.4, **how, reduction="sum", dtype="float64")
+    loss = ForwardCorrection(UNEVEN, base)
+    config = loss.get_config()
+    expected = {**how, "reduction": "sum", "dtype": "float64"}
+    assert {name: config[name] for name in expected} == expected
+    counted = LABELS != 1
+    p_y = (PROB @ UNEVEN)[np.arange(40), LABELS][counted]
+    total = ((1 - p_y**0.4) / 0.4).sum()
+    np.testing.assert_allclose(float(loss(LABELS, LOGITS.T)), total, rtol=1e-5)
+    for said in ({}, how):
+        assert ForwardCorrection(UNEVEN, base, **said).get_config() == config
+
+
+def test_a_base_without_an_ignored_label_leaves_none_out():
+    base = GCE(q=0.4, ignore_class=None)
+    assert ForwardCorrection(UNEVEN, base).ignore_class is None
+    ignored, prob = np.full(40, -100), PROB.astype("float32")
+    assert np.isnan(float(ForwardCorrection(UNEVEN, base)(ignored, prob)))
+    assert float(ForwardCorrection(UNEVEN, GCE(q=0.4))(ignored, prob)) == 0
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("from_logits", True),
+        ("ignore_class", 0),
+        ("ignore_class", None),
+        ("axis", 1),
+    ],
+)
+def test_a_contradiction_of_the_base_raises(argument, value):
+    match = f"ForwardCorrection: `{argument}` must be that of `base`"
+    with pytest.raises(ValueError, match=match):
+        ForwardCorrection(UNEVEN, GCE(q=0.4), **{argument: value})
+    base = GCE(q=0.4, **{argument: value})
+    default = GCE().get_config()[argument]
+    with pytest.raises(ValueError, match=match):
+        ForwardCorrection(UNEVEN, base, **{argument: default})
+
+
+def test_what_comes_out_is_that_of_the_base_unless_said_otherwise():
+    base = GCE(q=0.4, reduction="none", dtype="float64")
+    loss = ForwardCorrection(UNEVEN, base, reduction="sum", dtype="float16")
+    assert (loss.reduction, loss.dtype) == ("sum", "float16")
+    assert ForwardCorrection(UNEVEN, base, reduction=None).reduction in (None, "none")
+    bare = ForwardCorrection(UNEVEN)
+    assert (bare.reduction, bare.dtype) == ("sum_over_batch_size", "float32")
+    assert bare.ignore_class == bare.base.ignore_class == -100
 
 
 def test_one_output_is_two_classes():
@@ -331,7 +376,7 @@ def test_a_configuration_holds_matrix_and_base_in_plain_python(base):
         ([[np.nan, 1.0], [0, 1]], None, ValueError, "of probabilities"),
         ([[1, 0], [1, 0]], None, ValueError, r"nothing but zeros in column \[1\]"),
         (GCE(), UNEVEN, TypeError, "`matrix` must be a transition matrix.*first"),
-        (UNEVEN, GCE, TypeError, "`base` must be a GCE, SGCE or GammaCE"),
+        (UNEVEN, GCE, TypeError, "`base` must be a GCE, SGCE, GammaCE"),
         (UNEVEN, "gce", TypeError, "`base` must be"),
         (UNEVEN, keras.losses.MeanSquaredError(), TypeError, "`base` must be"),
         (UNEVEN, ForwardCorrection(UNEVEN), TypeError, "`base` must be"),
@@ -349,7 +394,7 @@ def test_another_number_of_classes_raises():
             loss([0], np.zeros((1, classes), "float32"))
     with pytest.raises(ValueError, match="`posterior` must be of the 5 classes"):
         loss.minimizer([0.5, 0.5])
-    with pytest.raises(ValueError, match="`prob` must be of the 5 classes"):
+    with pytest.raises(ValueError, match="`y_prob` must be of the 5 classes"):
         loss.posterior([0.5, 0.5])
 
 
@@ -361,10 +406,12 @@ def test_a_configuration_may_leave_out_what_has_a_default():
 
 def test_the_smoothing_of_the_base_may_change():
     matrix = symmetric_matrix(3, 0.3)
-    loss = ForwardCorrection(matrix, SGCE(q=0.5, smoothing=0.0), from_logits=True)
+    base = SGCE(q=0.5, smoothing=0.0, from_logits=True)
+    loss = ForwardCorrection(matrix, base)
     logits = np.array([[1.0, 0.0, -1.0], [0.0, 2.0, 0.5]], "float32")
     loss(np.array([0, 2]), logits)
     loss.base.smoothing = 0.2
-    made = ForwardCorrection(matrix, SGCE(q=0.5, smoothing=0.2), from_logits=True)
+    base = SGCE(q=0.5, smoothing=0.2, from_logits=True)
+    made = ForwardCorrection(matrix, base)
     value = float(loss(np.array([0, 2]), logits))
     assert value == pytest.approx(float(made(np.array([0, 2]), logits)), rel=1e-6)

@@ -76,7 +76,7 @@ def test_the_minimiser_is_the_one_of_the_theory(float64, loss, minimiser):
 
 @pytest.mark.parametrize("rate", [0.1, 0.4, 0.7])
 def test_at_gamma_star_the_minimiser_is_the_clean_posterior(float64, rate):
-    gamma = gamma_from_noise_rate(rate, K)
+    gamma = gamma_from_noise_rate(K, rate)
     noisy = POSTERIOR @ symmetric_matrix(K, rate)
     for factor in (0.5, 1.0, 1.2):
         loss = GammaCE(gamma=factor * gamma, from_logits=True, dtype="float64")
@@ -92,7 +92,7 @@ def test_at_gamma_star_the_minimiser_is_the_clean_posterior(float64, rate):
 def test_gamma_ce_at_gamma_star_is_forward_correction_up_to_an_affine_map(
     float64, rate
 ):
-    gamma = gamma_from_noise_rate(rate, K)
+    gamma = gamma_from_noise_rate(K, rate)
     p = np.random.default_rng(0).dirichlet(np.ones(K), 50)
     labels = np.arange(50) % K
     loss = GammaCE(gamma=gamma, reduction="none", dtype="float64")

@@ -145,11 +145,11 @@ MAY_IMPORT = {
     "_backend": {"_numerics"},
     "_theory": {"_numerics"},
     "_inputs": {"_numerics", "_theory"},
-    "losses": {"_numerics", "_backend", "_theory", "_inputs", "noise"},
+    "losses": {"_numerics", "_backend", "_theory", "_inputs"},
     "calibration": {"_numerics", "_files", "_theory", "_inputs"},
     "metrics": {"_numerics", "_backend", "_inputs", "calibration"},
     "noise": {"_numerics", "_theory", "_inputs"},
-    "callbacks": {"_backend", "_inputs", "losses", "noise", "calibration"},
+    "callbacks": {"_files", "_backend", "_inputs", "losses", "noise", "calibration"},
     "_cli": {"_files", "_inputs", "calibration"},
 }
 # What a private room is to another: its name, not its files.

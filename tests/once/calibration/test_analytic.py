@@ -124,7 +124,7 @@ def test_where_the_model_contradicts_the_matrix_the_likeliest_posterior_is_taken
 
 def test_for_symmetric_noise_that_is_the_minimiser_of_gamma_ce():
     noisy = RNG.dirichlet(np.full(K, 0.3), 200)
-    gamma = gamma_from_noise_rate(0.4, K)
+    gamma = gamma_from_noise_rate(K, 0.4)
     found = analytic_calibrator(KERAS.CategoricalCrossentropy(), MATRICES[0])
     expected = GammaCE(gamma=gamma).minimizer(noisy)
     np.testing.assert_allclose(found.transform(np.log(noisy)), expected, atol=1e-3)

@@ -162,7 +162,7 @@ def test_bad_weights_raise(weight):
 
 
 def test_class_names_and_bad_arguments_raise():
-    with pytest.raises(TypeError, match="`y_true` must hold numbers"):
+    with pytest.raises(TypeError, match="`y_true` must be of numbers"):
         bin_predictions(["cat"], [[0.5, 0.5]])
     with pytest.raises(ValueError, match="`num_bins` must be at least 1"):
         bin_predictions([0], [[0.5, 0.5]], num_bins=0)
@@ -204,7 +204,7 @@ def test_tensors_and_frames_are_read_and_masked_arrays_refused():
     assert bin_predictions(pd.Series(LABELS), frame).ece() == pytest.approx(expected)
     with pytest.raises(TypeError, match="`y_prob` must be no masked array"):
         bin_predictions(LABELS, np.ma.masked_array(PROB))
-    with pytest.raises(TypeError, match=r"`y_prob` must hold numbers.*several models"):
+    with pytest.raises(TypeError, match=r"`y_prob` must be of numbers.*several models"):
         bin_predictions(LABELS, {"a": PROB})
     with pytest.raises(ValueError, match="`y_prob` must be lists of the same length"):
         bin_predictions([0, 0], [[0.5, 0.5], [1.0]])

@@ -31,6 +31,7 @@ def folder(tmp_path, monkeypatch):
     frame[sorted(frame)].to_csv("p.csv", index=False)
     frame.to_parquet("p.parquet")
     frame[["y_true"]].to_csv("labels.csv", index=False)
+    np.savez("n.npz", y_prob=PROB, y_true=LABELS, w=LABELS.astype(str))
     return tmp_path
 
 
@@ -245,7 +246,15 @@ def spoil(frame, row, column, value):
         (None, ["p.npz", "--prob-key", "w"], "with an axis of classes"),
         (None, ["p.csv", "--weight-column", "v"], "Say which column with --weight"),
         (None, ["p.csv", "p.npz"], "Write NAME=FILE"),
-        (None, ["p.csv", "--bins", "0"], "`--bins` must be at least 1"),
+        (None, ["p.csv", "--bins", "0"], "`--bins` must be at least 1. Received: 0."),
+        (None, ["p.csv", "--resamples", "0"], "`--resamples` must be at least 1"),
+        (None, ["p.csv", "--seed", "-1"], "`--seed` must be at least 0. Received: -1."),
+        (
+            None,
+            ["p.csv", "--ignore-class", "9" * 12],
+            "`--ignore-class` must be an int",
+        ),
+        (None, ["n.npz", "--weight-column", "w"], "`--weight-column` must be of numb"),
         (None, ["p.csv", "--notion", "positive"], "`--notion` must be 'top_label'"),
         (None, ["p.csv", "--out", "r.txt"], "must be a file ending in .html"),
         (None, ["p.csv", "--out", "no/r.html"], "Create no first"),
@@ -271,7 +280,11 @@ def spoil(frame, row, column, value):
             ["c.csv"],
             "separated by commas",
         ),
-        (lambda f: f[:50], ["c.csv", "--labels", "labels.csv"], "`y_true` must be of"),
+        (
+            lambda f: f[:50],
+            ["c.csv", "--labels", "labels.csv"],
+            "`--label-column` must be of shape",
+        ),
     ],
 )
 def test_what_is_wrong_gets_one_line_and_code_2(
@@ -288,6 +301,17 @@ def test_what_is_wrong_gets_one_line_and_code_2(
     assert err.startswith("keras-robust: error: ")
     assert message in err
     assert {p: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_columns_keep_their_names_in_errors_though_arguments_are_called_so(
+    folder, capsys
+):
+    frame = pd.read_csv("p.csv").rename(columns={"y_true": "seed"})
+    spoil(frame, 4, "seed", np.nan).to_csv("from_logits=True.csv", index=False)
+    how = ["from_logits=True.csv", "--label-column", "seed"]
+    code, _, err = run(*how, capsys=capsys)
+    assert code == 2
+    assert "from_logits=True.csv: `seed` must be filled" in err
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 broken"])

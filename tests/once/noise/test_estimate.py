@@ -63,7 +63,7 @@ def test_agreement_is_close_whatever_the_model_s_confidence(
         found = estimate_rate(given, sharpened(noisy, power))
         assert found == pytest.approx(rate, abs=0.025)
     assert type(found) is float
-    gamma_from_noise_rate(found, num_classes)  # always fits
+    gamma_from_noise_rate(num_classes, found)  # always fits
     assert np.mean(noisy.argmax(-1) != true) < 0.12
 
 
@@ -249,7 +249,7 @@ def test_labels_that_tell_nothing_are_an_error(method):
     labels = rng.integers(0, 4, N)
     untrained = 1e-3 * rng.normal(size=(N, 4))
     with pytest.raises(
-        ValueError, match=r"estimate_rate: `prob` must be of a model th"
+        ValueError, match=r"estimate_rate: `y_prob` must be of a model th"
     ):
         estimate_rate(labels, untrained, from_logits=True, method=method)
 
@@ -280,12 +280,19 @@ def test_a_class_of_which_nothing_is_known_is_an_error():
 @pytest.mark.parametrize(
     ("labels", "prob", "options", "error", "match"),
     [
-        ([0, 1], [[0.5, 0.5]], {}, ValueError, "`labels` must be of the shape"),
-        ([0, 1], [0.5, 0.5], {}, ValueError, "`labels` must be of the shape"),
-        ([0, 2], [[0.5, 0.5]] * 2, {}, ValueError, r"`labels` must be in \[0, 2\)"),
+        ([0, 1], [[0.5, 0.5]], {}, ValueError, r"`labels` must be of shape \(1,\)"),
+        ([0, 1], [0.5, 0.5], {}, ValueError, "`y_prob` must be of shape"),
+        ([0, 2], [[0.5, 0.5]] * 2, {}, ValueError, r"`labels` must be .* in \[0, 2\)"),
         ([0.0], [[0.5, 0.5]], {}, TypeError, "integer class ids"),
-        ([0], [[0.5, 0.9]], {}, ValueError, "`prob` must be of distributions"),
-        ([0], [[np.nan, 1]], {}, ValueError, "`prob` must be of distributions"),
+        ([0], [[0.5, 0.9]], {}, ValueError, "`y_prob` must be distributions"),
+        ([0], [[0.5, 0.53]], {}, ValueError, "`y_prob` must be distributions"),
+        (
+            [0],
+            [[np.nan, 1]],
+            {},
+            ValueError,
+            r"`y_prob` must be in \[0, 1\], with no NaN",
+        ),
         ([0], [[np.nan, 1]], {"from_logits": True}, ValueError, "free of NaN"),
         ([-100], [[0.5, 0.5]], {}, ValueError, "at least one position"),
         ([], np.zeros((0, 3)), {}, ValueError, "at least one position"),
@@ -312,5 +319,5 @@ def test_only_the_confident_joint_needs_cleanlab(monkeypatch):
     _, given, noisy = simulated(symmetric_matrix(3, 0.2), 0)
     assert estimate_rate(given, noisy) > 0
     for function in (estimate_rate, estimate_matrix):
-        with pytest.raises(ImportError, match=r"cleanlab: pip .*keras-robust\[study\]"):
+        with pytest.raises(ImportError, match=r"cleanlab: pip .*keras-robust\[noise\]"):
             function(given, noisy, method="confident_joint")

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_robust import GammaCE
 from keras_robust.noise import (
     flip_labels,
     gamma_from_noise_rate,
@@ -41,7 +42,10 @@ def test_pair_noise_turns_a_class_into_the_next():
 @settings(max_examples=30, deadline=None)
 @given(k=st.integers(2, 12), rate=st.floats(0, 1), self_flip=st.booleans())
 def test_rows_sum_to_1(k, rate, self_flip):
-    for matrix in (symmetric_matrix(k, rate, self_flip), pair_matrix(k, rate)):
+    for matrix in (
+        symmetric_matrix(k, rate, self_flip=self_flip),
+        pair_matrix(k, rate),
+    ):
         assert matrix.shape == (k, k)
         assert (matrix >= 0).all()
         np.testing.assert_allclose(matrix.sum(1), 1)
@@ -138,10 +142,30 @@ def test_bad_rates_and_numbers_of_classes_raise(make):
 
 
 def test_gamma_star_is_the_formula_and_its_two_known_values():
-    assert gamma_from_noise_rate(0.2, 9) == pytest.approx(0.2 / (8 * 0.8))
-    assert gamma_from_noise_rate(0.6, 9) == pytest.approx(0.1875)
-    assert gamma_from_noise_rate(0.0, 9) == 0.0
-    assert gamma_from_noise_rate(0.888, 9) < 1
+    assert gamma_from_noise_rate(9, 0.2) == pytest.approx(0.2 / (8 * 0.8))
+    assert gamma_from_noise_rate(9, 0.6) == pytest.approx(0.1875)
+    assert gamma_from_noise_rate(9, 0.0) == 0.0
+    assert gamma_from_noise_rate(9, 0.888) < 1
     for rate in (8 / 9, 1.0, -0.1, np.nan):
         with pytest.raises(ValueError, match="`rate` must be in"):
-            gamma_from_noise_rate(rate, 9)
+            gamma_from_noise_rate(9, rate)
+
+
+def test_the_loss_of_a_noise_rate_has_that_gamma_and_what_else_is_asked():
+    loss = GammaCE.from_noise_rate(9, 0.6, from_logits=True, b=0.2, name="mine")
+    gamma = gamma_from_noise_rate(9, 0.6)
+    said = {"gamma": gamma, "from_logits": True, "b": 0.2, "name": "mine"}
+    assert loss.get_config() == {**GammaCE().get_config(), **said}
+
+
+@pytest.mark.parametrize("make", [gamma_from_noise_rate, GammaCE.from_noise_rate])
+def test_a_rate_in_the_place_of_the_number_of_classes_raises(make):
+    name = make.__qualname__
+    match = rf"{name}: `num_classes` must be an integer.*before the rate"
+    with pytest.raises(TypeError, match=match):
+        make(0.2, 9)
+    for rate in (0, 1):  # rates that are integers
+        with pytest.raises(ValueError, match=rf"{name}: `num_classes` must be at leas"):
+            make(rate, 9)
+    with pytest.raises(ValueError, match=rf"{name}: `rate` must be in \[0, 0.888"):
+        make(9, 0.9)

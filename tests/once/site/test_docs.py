@@ -95,7 +95,7 @@ def test_the_confidences_that_theory_gives_are_those_of_the_minimisers():
         "`GCE(q=0.8)`": lambda rate: GCE(q=0.8),
         "`SGCE(q=0.6, smoothing=0.1)`": lambda rate: SGCE(q=0.6, smoothing=0.1),
         r"`GammaCE` at $\gamma^*$": lambda rate: GammaCE(
-            gamma=gamma_from_noise_rate(rate, 9)
+            gamma=gamma_from_noise_rate(9, rate)
         ),
     }
     text = (DOCS / "theory.md").read_text()

@@ -6,6 +6,7 @@ import reference
 from scipy import optimize
 
 from keras_robust import GCE, SGCE, GammaCE
+from keras_robust.calibration import bin_predictions
 from keras_robust.noise import gamma_from_noise_rate, symmetric_matrix
 
 K = 5
@@ -113,7 +114,7 @@ def test_a_gamma_ce_tells_the_posterior_of_classes_that_it_keeps():
 
 @pytest.mark.parametrize("rate", [0.1, 0.4, 0.7])
 def test_gamma_star_turns_the_noisy_posterior_into_the_clean_one(rate):
-    loss = GammaCE(gamma=gamma_from_noise_rate(rate, K))
+    loss = GammaCE(gamma=gamma_from_noise_rate(K, rate))
     noisy = POSTERIORS @ symmetric_matrix(K, rate)
     np.testing.assert_allclose(loss.minimizer(noisy), POSTERIORS, atol=1e-12)
     np.testing.assert_allclose(loss.posterior(POSTERIORS), noisy, atol=1e-12)
@@ -163,11 +164,31 @@ def test_a_posterior_that_is_lost_is_an_error(loss, match):
 def test_what_is_no_distribution_is_an_error(bad):
     with pytest.raises(ValueError, match=r"GCE\.minimizer: `posterior` must be of"):
         GCE().minimizer(bad)
-    with pytest.raises(ValueError, match=r"GCE\.posterior: `prob` must be of"):
+    with pytest.raises(ValueError, match=r"GCE\.posterior: `y_prob` must be"):
         GCE().posterior(bad)
     for logits in ([np.nan, 0], [np.inf, 0], [-np.inf, -np.inf]):
-        with pytest.raises(ValueError, match="`prob` must be free of NaN"):
+        with pytest.raises(ValueError, match="`y_prob` must be free of NaN"):
             GCE().posterior(logits, from_logits=True)
+
+
+def test_rows_sum_to_1_as_closely_as_those_of_predictions_or_of_labels():
+    # .01 off may be rounding to two digits in a prediction; a label may be more so.
+    for off, error in ((0.009, False), (0.011, True)):
+        row = [[0.25, 0.75], [0.5, 0.5 + off]]
+        assert GCE(q=0.0).minimizer(row)[1] == pytest.approx([0.5, 0.5], abs=0.01)
+        for read in (GCE().posterior, lambda p: bin_predictions([0, 1], p)):
+            if error:
+                message = "must be distributions, with rows summing to 1.*first row 1"
+                with pytest.raises(ValueError, match=message):
+                    read(row)
+            else:
+                read(row)
+    with pytest.raises(ValueError, match="`posterior` must be of distributions"):
+        GCE().minimizer([0.5, 0.56])
+
+
+def test_the_posterior_of_no_rows_is_no_rows():
+    assert GCE().posterior(np.zeros((0, 3))).shape == (0, 3)
 
 
 def test_a_ruled_out_class_stays_ruled_out():

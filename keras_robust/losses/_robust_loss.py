@@ -29,13 +29,90 @@ class Number:
 
 
 class RobustLoss(keras.losses.Loss):
-    """Base of the losses: subclasses give the cost of a label by its log-probability.
+    """Base of the losses of this package, and of your own.
 
-    A subclass implements `label_cost(log_p)`, elementwise, and extends `get_config`.
-    Everything is computed in float32, or in float64 if that is the loss's `dtype`.
-    Its theory is in NumPy: `_minimizer`, `_posterior`, and `check_invertible` if there
-    are settings in which the second does not exist; `_pull`, with which
-    `ForwardCorrection` finds its own minimiser.
+    Derive from it for a loss that is a function of the probability p_y of the label: a
+    subclass says what a label costs, and has all that is written here. For anything
+    else, derive from `keras.losses.Loss`.
+
+    Implement `label_cost(log_p)` and extend `get_config`. Work with `log_p` rather than
+    with p, which rounds to 0; what is then finite in value and derivative for
+    `log_p = -1e4` and for 0 is stable. For the theory (`minimizer`, `posterior`, and
+    being the base of a `ForwardCorrection`) implement in NumPy, on arrays of shape
+    `(..., K)`:
+
+    - `_minimizer(posterior)`: the distribution p with the least expected loss, which
+      is `sum_k posterior_k * cost(p_k)`;
+    - `_posterior(log_prob)`: its inverse; and `check_invertible()`, which raises a
+      `ValueError` for settings in which there is none;
+    - `_negative_gradient(prob, posterior)`: by how much the expected loss falls as
+      each entry of `prob` grows.
+
+    Args:
+        from_logits: Whether `y_pred` holds logits; otherwise it holds probabilities,
+            which are not renormalised. Logits are more exact. Defaults to False.
+        ignore_class: Integer label of positions that cost 0, get no gradient (even
+            where their predictions are NaN) and do not count in the mean. A soft
+            target is ignored where all its entries equal it or, if it is one of the
+            K classes, where it is that class's one-hot row. None ignores nothing.
+            Defaults to -100.
+        axis: Axis of the classes in `y_pred`. Defaults to -1.
+        reduction: As in `keras.losses.Loss`: `"sum_over_batch_size"` (the mean over
+            counted positions), `"mean"` (the same), `"sum"`,
+            `"mean_with_sample_weight"`, or `"none"`/None. Defaults to
+            `"sum_over_batch_size"`.
+        name: Name of the loss. Defaults to that of the class, as Keras writes it.
+        dtype: Dtype, or dtype policy, of the result. The computation is in float32,
+            or in float64 for `"float64"`, and labels stay exact whatever the dtype.
+            Defaults to None, which means `keras.config.floatx()`.
+
+    Call arguments:
+        - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
+          targets of the shape of `y_pred`. Floats that hold integers are accepted. A
+          soft target `t` costs `sum_k t_k * cost(p_k)`.
+        - y_pred: Logits or probabilities of shape `(..., K)` along `axis`. `K = 1`
+          means a single sigmoid output, the probability or logit of class 1.
+        - sample_weight: Optional: a scalar, one weight per position, or one per
+          sample. A weight of 0 removes a position's cost and gradient.
+
+    Returns:
+        A scalar of the loss's dtype, or a tensor of shape `(...)` for
+        `reduction="none"`. A label outside [0, K) that is not ignored, a soft target
+        that is no distribution, or a probability outside [0, 1] gives NaN. If nothing
+        counts, 0.
+
+    Raises:
+        ValueError: If an argument is outside its range, or shapes do not fit.
+        TypeError: If an argument is of the wrong type.
+
+    Examples:
+        Taylor cross entropy, `sum_{k=1}^{order} (1 - p_y)**k / k`: cross entropy as its
+        order grows, `1 - p_y` at order 1.
+
+        >>> import keras
+        >>> from keras_robust.losses import RobustLoss
+        >>> @keras.saving.register_keras_serializable(package="mine")
+        ... class TaylorCE(RobustLoss):
+        ...     def __init__(self, order=2, **options):
+        ...         super().__init__(**options)
+        ...         self.order = order
+        ...
+        ...     def label_cost(self, log_p):
+        ...         missing = -keras.ops.expm1(log_p)  # 1 - p
+        ...         return sum(missing**k / k for k in range(1, self.order + 1))
+        ...
+        ...     def get_config(self):
+        ...         return {"order": self.order, **super().get_config()}
+
+        >>> round(float(TaylorCE(order=2)([1], [[0.6, 0.4]])), 4)  # .6 + .36 / 2
+        0.78
+        >>> loss = TaylorCE(from_logits=True, ignore_class=0)
+        >>> float(loss([0, 1], [[3.0, 1.0], [2.0, 2.0]]))  # (.5 + .25 / 2) / 1
+        0.625
+
+    Reference:
+        Feng et al., "Can Cross Entropy Loss Be Robust to Label Noise?", IJCAI 2020, for
+        the loss of the example.
     """
 
     # Whether the cost of a hard label takes in the probabilities of other labels.
@@ -44,12 +121,12 @@ class RobustLoss(keras.losses.Loss):
     def __init__(
         self,
         *,
-        from_logits: bool,
-        ignore_class: int | None,
-        axis: int,
-        reduction: str | None,
-        name: str,
-        dtype: Any,
+        from_logits: bool = False,
+        ignore_class: int | None = -100,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         owner = type(self).__name__
@@ -59,8 +136,15 @@ class RobustLoss(keras.losses.Loss):
         self.axis = checks.integer(owner, "axis", axis, fix=fix)
 
     def label_cost(self, log_p: Any) -> Any:
-        """Returns the cost of a label that the model gives log-probability `log_p`."""
-        raise NotImplementedError
+        """Returns the cost of a label to which the model gives a log-probability.
+
+        Args:
+            log_p: Float tensor of any shape, at most 0; it may hold -inf.
+
+        Returns:
+            The costs, a tensor of that shape and dtype.
+        """
+        raise _not_implemented(self, "label_cost")
 
     def minimizer(self, posterior: Any) -> np.ndarray:
         """Returns what this loss makes an unrestricted model believe.
@@ -81,42 +165,43 @@ class RobustLoss(keras.losses.Loss):
         """
         owner = f"{type(self).__name__}.minimizer"
         return self._minimizer(
-            distributions.distribution(owner, "posterior", posterior)
+            distributions.label_distribution(owner, "posterior", posterior)
         )
 
-    def posterior(self, prob: Any, *, from_logits: bool = False) -> np.ndarray:
-        """Returns the label posterior of which `prob` is the minimiser.
+    def posterior(self, y_prob: Any, *, from_logits: bool = False) -> np.ndarray:
+        """Returns the label posterior of which `y_prob` is the minimiser.
 
         Args:
-            prob: Probabilities of shape `(..., K)`, K >= 2, whatever the loss's
+            y_prob: Probabilities of shape `(..., K)`, K >= 2, whatever the loss's
                 `axis`; or logits, which are more exact, with `from_logits=True`.
-            from_logits: Whether `prob` holds logits. Defaults to False.
+            from_logits: Whether `y_prob` holds logits. Defaults to False.
 
         Returns:
             Float64 probabilities of shape `(..., K)`.
 
         Raises:
-            ValueError: If `prob` does not hold distributions, or if the minimiser of
+            ValueError: If `y_prob` does not hold distributions, or if the minimiser of
                 this loss does not tell the posterior.
         """
         owner = f"{type(self).__name__}.posterior"
         self.check_invertible()
         return self._posterior(
-            distributions.log_distribution(owner, "prob", prob, from_logits=from_logits)
+            distributions.log_probabilities(
+                owner, "y_prob", y_prob, from_logits=from_logits
+            )
         )
 
     def check_invertible(self) -> None:
         """Raises a `ValueError` if no posterior can be told from a minimiser."""
 
     def _minimizer(self, posterior: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        raise _not_implemented(self, "_minimizer")
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        raise _not_implemented(self, "_posterior")
 
-    def _pull(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
-        # By how much the expected loss falls as each entry of `prob` grows.
-        raise NotImplementedError
+    def _negative_gradient(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+        raise _not_implemented(self, "_negative_gradient")
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each position, before weights and reduction."""
@@ -223,6 +308,13 @@ class RobustLoss(keras.losses.Loss):
             "name": self.name,
             "dtype": self.dtype,
         }
+
+
+def _not_implemented(loss: RobustLoss, method: str) -> NotImplementedError:
+    return NotImplementedError(
+        f"{type(loss).__name__} has no method `{method}`. See `RobustLoss` for what it "
+        "should return."
+    )
 
 
 def mean(total: Any, size: Any) -> Any:
