@@ -6,7 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from backend import jit_modes, quickly_compiled, to_numpy
+from backend import BACKEND, quickly_compiled, to_numpy
 
 from keras_robust import GammaCE
 from keras_robust.callbacks import NoiseAwareGamma
@@ -47,7 +47,9 @@ def assert_same_state(model, other):
 
 
 @pytest.mark.parametrize(
-    "how", [{"run_eagerly": True}, *({"jit_compile": jit} for jit in jit_modes())]
+    # With XLA but on PyTorch, where it takes long.
+    "how",
+    [{"run_eagerly": True}, {"jit_compile": BACKEND != "torch"}],
 )
 def test_it_is_cross_entropy_then_gamma_ce_at_the_estimate(how):
     by_hand = compiled(gamma=0.0, **how)
@@ -74,7 +76,7 @@ def test_it_is_cross_entropy_then_gamma_ce_at_the_estimate(how):
 
 def batches(x, y, *weight):
     columns = (x, y, *weight)
-    return [tuple(c[i : i + 500] for c in columns) for i in range(0, len(x), 500)]
+    return [tuple(c[i : i + 600] for c in columns) for i in range(0, len(x), 600)]
 
 
 class Batches(keras.utils.PyDataset):
@@ -89,16 +91,22 @@ class Batches(keras.utils.PyDataset):
         return self.parts[index]
 
 
-def estimated(data, **how):
-    aware = NoiseAwareGamma(data)
-    fit(compiled(**how), aware, epochs=2)
-    return aware.rate_
-
-
 def test_data_come_in_every_form():
+    model = compiled(gamma=0.0)
+    fit(model, epochs=1)
+
+    def estimated(data):
+        aware = NoiseAwareGamma(data, batch_size=600)
+        aware.set_model(model)
+        aware.on_epoch_begin(0)
+        aware.on_epoch_begin(1)
+        return aware.rate_
+
     x, y = X[HELD], Y[HELD]
+    whole = NoiseAwareGamma((x, y), batch_size=600)
+    fit(compiled(), whole, epochs=2)
     expected = estimated((x, y))
-    assert expected > 0.3
+    assert expected == whole.rate_ > 0.3
     one_hot = np.eye(K, dtype="float32")[y]
     odd = np.arange(len(y)) % 2 == 1
     x_and_junk = np.concatenate([x, x + np.nan])
@@ -176,12 +184,12 @@ def test_a_new_estimate_is_of_the_posterior_that_predictions_stand_for():
             seen.append(estimate_rate(Y[HELD], posterior, method="anchor"))
 
     aware = NoiseAwareGamma((X[HELD], Y[HELD]), re_estimate=True, method="anchor")
-    history = fit(compiled(), aware, Sees(), epochs=4)
-    assert history["noise_rate"][1:] == pytest.approx(seen[:3])
-    assert len(set(seen)) == 4
+    history = fit(compiled(), aware, Sees(), epochs=3)
+    assert history["noise_rate"][1:] == pytest.approx(seen[:2])
+    assert len(set(seen)) == 3
     once = NoiseAwareGamma((X[HELD], Y[HELD]), method="anchor")
-    rates = fit(compiled(), once, epochs=4)["noise_rate"][1:]
-    assert rates == [rates[0]] * 3
+    rates = fit(compiled(), once, epochs=3)["noise_rate"][1:]
+    assert rates == [rates[0]] * 2
 
 
 def test_a_later_estimate_that_fails_costs_a_warning_not_the_run(monkeypatch):
@@ -215,7 +223,7 @@ class Interrupt(keras.callbacks.Callback):
         self.current = epoch
 
 
-@pytest.mark.parametrize(("stop", "re_estimate"), [(1, False), (2, False), (3, True)])
+@pytest.mark.parametrize(("stop", "re_estimate"), [(1, False), (2, False), (2, True)])
 def test_a_run_that_was_interrupted_goes_on_as_if_not(tmp_path, stop, re_estimate):
     state = tmp_path / "gamma.json"
 
@@ -228,14 +236,14 @@ def test_a_run_that_was_interrupted_goes_on_as_if_not(tmp_path, stop, re_estimat
         )
 
     whole = compiled()
-    history = fit(whole, new(), epochs=5)
+    history = fit(whole, new(), epochs=4)
     state.unlink()
     model, backup = compiled(), keras.callbacks.BackupAndRestore(tmp_path / "backup")
     first = [backup, new(), Interrupt(stop)]
     with pytest.raises(KeyboardInterrupt):
-        fit(model, *first, epochs=5)
+        fit(model, *first, epochs=4)
     resumed = compiled(seed=2)
-    rest = fit(resumed, new(), backup, epochs=5)
+    rest = fit(resumed, new(), backup, epochs=4)
     for key in ("gamma", "noise_rate", "loss"):
         np.testing.assert_allclose(rest[key], history[key][stop:], rtol=1e-5)
     assert_same_state(resumed, whole)
@@ -245,9 +253,9 @@ def test_a_resumed_run_takes_the_estimate_from_the_file(tmp_path):
     state = tmp_path / "gamma.json"
     state.write_text(json.dumps([{"epoch": 1, "rate": 0.123, "gamma": 0.0625}]))
     aware = NoiseAwareGamma((X[HELD], Y[HELD]), state_file=state)
-    history = fit(compiled(), aware, epochs=4, initial_epoch=2)
-    assert history["gamma"] == [0.0625] * 2
-    assert history["noise_rate"] == [0.123] * 2
+    history = fit(compiled(), aware, epochs=3, initial_epoch=2)
+    assert history["gamma"] == [0.0625]
+    assert history["noise_rate"] == [0.123]
     fit(compiled(), aware, epochs=2)  # a run from the beginning does not
     assert aware.rate_ == pytest.approx(RATE, abs=0.1)
     (row,) = json.loads(state.read_text())
@@ -267,9 +275,9 @@ def test_the_same_callback_goes_on_where_it_was():
     aware = NoiseAwareGamma((X[HELD], Y[HELD]))
     model, whole = compiled(), compiled()
     first = fit(model, aware, epochs=2)
-    then = fit(model, aware, epochs=4, initial_epoch=2)
-    assert then["gamma"] == [first["gamma"][1]] * 2
-    fit(whole, NoiseAwareGamma((X[HELD], Y[HELD])), epochs=4)
+    then = fit(model, aware, epochs=3, initial_epoch=2)
+    assert then["gamma"] == [first["gamma"][1]]
+    fit(whole, NoiseAwareGamma((X[HELD], Y[HELD])), epochs=3)
     assert_same_state(model, whole)
 
 
@@ -337,7 +345,7 @@ def test_steps_are_traced_anew_at_the_estimate_only():
         def on_epoch_begin(self, epoch, logs=None):
             seen.append((self.model.train_function, self.model.test_function))
 
-    fit(model, aware, Steps(), epochs=4)
+    fit(model, aware, Steps(), epochs=3)
     changed = [one != other for one, other in itertools.pairwise(seen)]
     expected = keras.backend.backend() != "torch"
-    assert changed == [expected, False, False]
+    assert changed == [expected, False]

@@ -14,6 +14,7 @@ RNG = np.random.default_rng(5)
 X = RNG.normal(size=(96, K)).astype("float32")
 LABELS = RNG.integers(0, K, 96)
 LABELS[:20] = -100  # the first device has fewer that count
+LOSSES = {param.id: param.values[0] for param in every_loss.makers(K)}
 START = [v.value for v in metrics.ExpectedCalibrationError().variables]
 
 
@@ -26,53 +27,58 @@ def two_devices():
     keras.distribution.set_distribution(None)
 
 
-@pytest.mark.parametrize("loss", every_loss.makers(K))
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_two_devices_report_what_one_does(two_devices, loss, jit_compile):
-    model = keras.Sequential([keras.Input((K,)), keras.layers.Dense(K)])
+def test_two_devices_report_what_one_does(two_devices):
+    x = keras.Input((K,))
+    logits = keras.layers.Dense(K)(x)
+    outputs = {name: keras.layers.Identity(name=name)(logits) for name in LOSSES}
+    model = keras.Model(x, outputs)
     model.compile(
         keras.optimizers.SGD(0.0),
-        loss(from_logits=True),
-        metrics=[
-            metrics.ExpectedCalibrationError(from_logits=True),
-            metrics.MaximumCalibrationError(from_logits=True),
-        ],
-        jit_compile=jit_compile,
+        {name: make(from_logits=True) for name, make in LOSSES.items()},
+        metrics={
+            "GCE": [
+                metrics.ExpectedCalibrationError(from_logits=True),
+                metrics.MaximumCalibrationError(from_logits=True),
+            ]
+        },
     )
-    logs = model.fit(X, LABELS, batch_size=32, shuffle=False, verbose=0).history
-    logits = model.predict(X, verbose=0)
+    y = dict.fromkeys(LOSSES, LABELS)
+    logs = model.fit(X, y, batch_size=32, shuffle=False, verbose=0).history
+    logits = model.predict(X, verbose=0)["GCE"]
     bins = bin_predictions(LABELS, logits, from_logits=True)
-    parts = range(0, 96, 32)
-    means = [
-        float(loss(from_logits=True)(LABELS[i : i + 32], logits[i : i + 32]))
-        for i in parts
-    ]
-    assert logs["loss"][0] == pytest.approx(np.mean(means), rel=1e-5)
-    assert logs["ece"][0] == pytest.approx(bins.ece(), rel=1e-4)
-    assert logs["mce"][0] == pytest.approx(bins.mce(), rel=1e-4)
+    for name, make in LOSSES.items():
+        means = [
+            float(make(from_logits=True)(LABELS[i : i + 32], logits[i : i + 32]))
+            for i in range(0, 96, 32)
+        ]
+        seen = logs[f"{name}_loss"][0]
+        assert seen == pytest.approx(np.mean(means), rel=1e-5), name
+    assert logs["GCE_ece"][0] == pytest.approx(bins.ece(), rel=1e-4)
+    assert logs["GCE_mce"][0] == pytest.approx(bins.mce(), rel=1e-4)
 
 
-@pytest.mark.parametrize("loss", every_loss.makers(K))
-def test_values_on_two_devices_are_those_on_one(two_devices, loss):
-    loss = loss(from_logits=True)
+def test_values_on_two_devices_are_those_on_one(two_devices):
+    losses = [make(from_logits=True) for make in LOSSES.values()]
     logits = 3 * X
 
+    @jax.jit
     def update(labels, logits):
         metric = metrics.ExpectedCalibrationError(from_logits=True)
         state = metric.stateless_update_state(START, labels, logits)
-        gradient = jax.grad(lambda z: loss(labels, z))(logits)
-        return loss(labels, logits), gradient, metric.stateless_result(state)
+        both = [jax.value_and_grad(loss, 1)(labels, logits) for loss in losses]
+        return both, metric.stateless_result(state)
 
     mesh = jax.sharding.Mesh(jax.devices(), ("batch",))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
     both = [jax.device_put(x, spread) for x in (LABELS.astype("int32"), logits)]
     assert len(both[1].sharding.device_set) == 2
     alone = [jax.device_put(np.asarray(x), jax.devices()[0]) for x in both]
-    one, two = (jax.jit(update)(*arrays) for arrays in (alone, both))
-    assert float(two[0]) == pytest.approx(float(one[0]), rel=1e-6)
-    np.testing.assert_allclose(two[1], one[1], rtol=1e-6, atol=1e-9)
-    assert float(two[2]) == pytest.approx(float(one[2]), rel=1e-6)
-    assert float(one[2]) > 0.1
+    (one, error), (two, other) = (update(*arrays) for arrays in (alone, both))
+    for name, mine, its in zip(LOSSES, two, one, strict=True):
+        assert float(mine[0]) == pytest.approx(float(its[0]), rel=1e-6), name
+        np.testing.assert_allclose(mine[1], its[1], rtol=1e-6, atol=1e-9, err_msg=name)
+    assert float(other) == pytest.approx(float(error), rel=1e-6)
+    assert float(error) > 0.1
 
 
 @pytest.mark.slow

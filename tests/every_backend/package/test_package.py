@@ -1,222 +1,94 @@
-"""The package as a whole: what importing it costs, what it holds, what it saves."""
+"""The package in a fresh process: what importing it costs, and what it loads."""
 
-import ast
-import importlib.metadata
-import inspect
+import json
 import os
-import pkgutil
 import subprocess
 import sys
-from pathlib import Path
 
 import every_loss
 import keras
 import numpy as np
 import pytest
+from backend import quickly_compiled
 
+from keras_robust import metrics
+
+IN_A_FRESH_PROCESS = """
+import json, sys
+import keras
+before = set(sys.modules)
 import keras_robust
-from keras_robust import losses, metrics
+imported = {name.split(".")[0] for name in set(sys.modules) - before}
+import numpy as np
+model = keras.models.load_model(sys.argv[1], safe_mode=True)
+x = np.eye(5, dtype="float32")
+y = json.loads(sys.argv[2])
+y = {name: np.array(labels) for name, labels in y.items()}
+values = model.evaluate(x, y, verbose=0, return_dict=True)
+names = {name: loss.name for name, loss in model.loss.items()}
+model.fit(x, y, verbose=0)
+print(json.dumps([sorted(imported), values, names]))
+"""
 
-ROOT = Path(__file__).parents[3]
 
-
-def run_python(code, *arguments):
-    """Runs code in a fresh process on the same backend; returns what it printed."""
-    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+@pytest.fixture(scope="module")
+def saved_and_loaded(tmp_path_factory):
+    """What a model with every loss and metric says, and what it says when loaded."""
+    x = np.eye(5, dtype="float32")
+    y = {name: [0, 1, 2, 3, -100] for name in every_loss.NAMES}
+    y["labels"] = (1 - np.eye(5, dtype=int)).tolist()
+    start = keras.Input((5,))
+    outputs = {name: keras.layers.Dense(5, name=name)(start) for name in y}
+    makers = {param.id: param.values[0] for param in every_loss.makers(5)}
+    losses = {
+        name: make(from_logits=True, name=f"my_{name}") for name, make in makers.items()
+    }
+    losses["labels"] = keras.losses.BinaryCrossentropy(from_logits=True)
+    multilabel = [metrics.MultilabelCalibrationError(5, from_logits=True)]
+    others = [
+        metrics.ExpectedCalibrationError(from_logits=True),
+        metrics.MaximumCalibrationError(from_logits=True),
+        metrics.ClasswiseCalibrationError(5, from_logits=True),
+    ]
+    assert len(multilabel + others) == len(metrics.__all__)
+    model = keras.Model(start, outputs)
+    model.compile(
+        "adam",
+        losses,
+        metrics={"labels": multilabel, every_loss.NAMES[0]: others},
+        **quickly_compiled({}),
+    )
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    arrays = {name: np.array(labels) for name, labels in y.items()}
+    model.fit(x, arrays, verbose=0)
+    before = model.evaluate(x, arrays, verbose=0, return_dict=True)
+    model.save(path)
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-c", IN_A_FRESH_PROCESS, str(path), json.dumps(y)],
         capture_output=True,
         text=True,
-        env=environment,
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return before, *json.loads(done.stdout)
 
 
-def test_importing_the_package_imports_nothing_but_itself():
+def test_importing_the_package_imports_nothing_but_itself(saved_and_loaded):
     # On top of Keras and what Keras imports: so it costs next to no time.
-    code = (
-        "import sys, keras; before = set(sys.modules); import keras_robust;"
-        "print(*{m.split('.')[0] for m in set(sys.modules) - before})"
-    )
-    assert set(run_python(code).split()) == {"keras_robust"}
+    _, imported, _, _ = saved_and_loaded
+    assert imported == ["keras_robust"]
 
 
-def make_metric(name):
-    sizes = {"ClasswiseCalibrationError": [5], "MultilabelCalibrationError": [5]}
-    return getattr(metrics, name)(*sizes.get(name, []), from_logits=True)
-
-
-def make_loss(cls_name, **kwargs):
-    matrix = [0.8 * np.eye(5) + 0.04] if cls_name == "ForwardCorrection" else []
-    return getattr(losses, cls_name)(*matrix, from_logits=True, **kwargs)
-
-
-def test_models_are_loaded_in_a_process_that_only_imports_the_package(tmp_path):
-    x = np.eye(5, dtype="float32")
-    y = np.array([0, 1, 2, 3, -100])
-    code = (
-        "import sys, keras, numpy as np, keras_robust\n"
-        "x, y = np.eye(5, dtype='float32'), np.array([0, 1, 2, 3, -100])\n"
-        "for path in sys.argv[1:]:\n"
-        "    model = keras.models.load_model(path, safe_mode=True)\n"
-        "    values = model.evaluate(x, y, verbose=0, return_dict=True)\n"
-        "    print(model.loss.name, *values.values())\n"
-        "    model.fit(x, y, verbose=0)\n"
-    )
-    seen = [make_metric(n) for n in metrics.__all__ if "Multilabel" not in n]
-    before, paths = [], []
+def test_a_model_is_loaded_in_a_process_that_only_imports_the_package(saved_and_loaded):
+    before, _, after, names = saved_and_loaded
     for name in every_loss.NAMES:
-        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
-        model.compile("adam", make_loss(name, name=f"my_{name}"), metrics=seen)
-        model.fit(x, y, verbose=0)
-        before.append(model.evaluate(x, y, verbose=0, return_dict=True).values())
-        paths.append(tmp_path / f"{name}.keras")
-        model.save(paths[-1])
-        seen = []  # the metrics are saved with the first
-    after = run_python(code, *paths).strip().splitlines()
-    for name, values, line in zip(every_loss.NAMES, before, after, strict=True):
-        loaded_name, *loaded = line.split()
-        assert loaded_name == f"my_{name}"
-        np.testing.assert_allclose([float(v) for v in loaded], list(values), 1e-5)
-
-
-def test_a_multi_label_model_is_loaded_in_such_a_process(tmp_path):
-    x = np.eye(5, dtype="float32")
-    code = (
-        "import sys, keras, numpy as np, keras_robust\n"
-        "model = keras.models.load_model(sys.argv[1], safe_mode=True)\n"
-        "x = np.eye(5, dtype='float32')\n"
-        "print(model.evaluate(x, 1 - x, verbose=0, return_dict=True)['multilabel_ece'])"
-    )
-    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
-    metric = make_metric("MultilabelCalibrationError")
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    model.compile("adam", loss, metrics=[metric])
-    before = model.evaluate(x, 1 - x, verbose=0, return_dict=True)["multilabel_ece"]
-    model.save(tmp_path / "model.keras")
-    after = float(run_python(code, tmp_path / "model.keras"))
-    np.testing.assert_allclose(after, before, 1e-5)
-
-
-def modules():
-    # Not what only another backend can import.
-    others = {"_tensorflow", "_jax", "_torch"} - {f"_{keras.backend.backend()}"}
-    found = pkgutil.walk_packages(keras_robust.__path__, "keras_robust.")
-    names = [info.name for info in found if info.name.split(".")[-1] not in others]
-    return [importlib.import_module(name) for name in names]
-
-
-def public_objects():
-    packages = [m for m in [keras_robust, *modules()] if hasattr(m, "__all__")]
-    return {
-        f"{package.__name__}.{name}": getattr(package, name)
-        for package in packages
-        for name in package.__all__
-        if not inspect.ismodule(getattr(package, name))
-    }
-
-
-def test_public_names_are_sorted_and_there():
-    for module in [keras_robust, *modules()]:
-        names = getattr(module, "__all__", [])
-        assert len(set(names)) == len(names)
-        assert all(hasattr(module, name) for name in names)
-    for name in ("GCE", "SGCE", "ForwardCorrection", "GammaCE"):
-        assert getattr(keras_robust, name) is getattr(losses, name)
-    for name in ("ExpectedCalibrationError", "MaximumCalibrationError"):
-        assert getattr(keras_robust, name) is getattr(metrics, name)
-
-
-@pytest.mark.parametrize("name", public_objects())
-def test_public_objects_are_documented_with_an_example(name):
-    text = inspect.getdoc(public_objects()[name])
-    sections = ["Examples:\n"] if name.split(".")[-1] != "NoisyLabels" else []
-    if inspect.isfunction(public_objects()[name]):
-        sections += ["Args:\n", "Returns:\n", "Raises:\n"]
-    assert all(section in text for section in sections), name
-
-
-# Imports point one way: a room may import from the rooms that stand with it here.
-MAY_IMPORT = {
-    "_files": set(),
-    "_numerics": set(),
-    "_backend": {"_numerics"},
-    "_theory": {"_numerics"},
-    "_inputs": {"_numerics", "_theory"},
-    "losses": {"_numerics", "_backend", "_theory", "_inputs"},
-    "calibration": {"_numerics", "_files", "_theory", "_inputs"},
-    "metrics": {"_numerics", "_backend", "_inputs", "calibration"},
-    "noise": {"_numerics", "_theory", "_inputs"},
-    "callbacks": {"_files", "_backend", "_inputs", "losses", "noise", "calibration"},
-    "_cli": {"_files", "_inputs", "calibration"},
-}
-# What a private room is to another: its name, not its files.
-PACKAGE = ROOT / "keras_robust"
-
-
-def room(module):
-    return module.split(".")[1] if "." in module else None
-
-
-def imports_of(path):
-    """The modules of this package that a file imports, and the names from them."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}"
-
-
-def test_imports_point_one_way():
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix in ("", ".py")}
-    rooms -= {"__init__", "__pycache__", "py"}
-    assert rooms == set(MAY_IMPORT)
-    for path in PACKAGE.rglob("*.py"):
-        home = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if home == "__init__" or "launcher" in path.parts:
-            continue
-        for module in imports_of(path):
-            if module.split(".")[0] != "keras_robust":
-                continue
-            other = room(module)
-            allowed = MAY_IMPORT[home] | {home, "__version__"}
-            assert other in allowed, f"{path} imports {module}"
-
-
-def test_rooms_of_calibration_do_not_import_what_is_built_on_them():
-    may = {
-        "_bins": set(),
-        "_scores": {"_bins"},
-        "_recalibration": set(),
-        "_display": {"_bins"},
-        "_report": {"_bins", "_scores", "_display"},
-    }
-    folder = PACKAGE / "calibration"
-    assert {p.name for p in folder.iterdir() if p.is_dir()} - {"__pycache__"} == set(
-        may
-    )
-    for path in folder.rglob("*/*.py"):
-        home = path.parent.name
-        for module in imports_of(path):
-            if module.startswith("keras_robust.calibration."):
-                other = module.split(".")[2]
-                assert other in may[home] | {home}, f"{path} imports {module}"
-
-
-def test_paths_have_one_underscore():
-    # A private folder holds plainly named files, a public folder private ones.
-    for path in PACKAGE.rglob("*.py"):
-        parts = path.relative_to(PACKAGE).parts
-        private = [part for part in parts if part[0] == "_" and part[1] != "_"]
-        assert len(private) == 1 or path.name == "__init__.py", path
-
-
-def test_the_installed_version_is_that_of_the_package():
-    assert importlib.metadata.version("keras-robust") == keras_robust.__version__
+        assert names[name] == f"my_{name}"
+        assert before[f"{name}_loss"] > 0
+    for name in ("ece", "mce", "classwise_ece"):
+        assert before[f"{every_loss.NAMES[0]}_{name}"] > 0
+    assert before["labels_multilabel_ece"] > 0
+    assert after == pytest.approx(before, rel=1e-5)
 
 
 def test_the_keras_under_test_is_the_one_that_was_asked_for():
