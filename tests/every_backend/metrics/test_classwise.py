@@ -330,8 +330,7 @@ def test_probabilities_past_0_and_1_by_rounding_count_as_0_and_1():
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("labels", [False, True])
 def test_every_edge_is_the_first_probability_of_its_bin(float64, dtype, labels):
-    # Every number of bins is in the tests of one confidence, which is binned by the same
-    # function. JAX compiles for each.
+    # The tests of one confidence have all numbers; JAX compiles for each.
     few = [15] if labels else [49]
     for num_bins in few if BACKEND == "jax" else (2, 3, 7, 10, 15, 49, 100, 200):
         edges = np.arange(num_bins + 1) / num_bins
