@@ -95,8 +95,8 @@ class ReliabilityComparison:
             from_logits: As in `bin_predictions`. Defaults to False.
             sample_weight: As in `bin_predictions`.
             ignore_class: As in `bin_predictions`. Defaults to -100.
-            level: As of the class. Defaults to 0.95.
-            name: As of the class.
+            level: As in `ReliabilityComparison`. Defaults to 0.95.
+            name: As in `ReliabilityComparison`.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
         Returns:

@@ -126,9 +126,9 @@ class ReliabilityDisplay:
             from_logits: As in `bin_predictions`. Defaults to False.
             sample_weight: As in `bin_predictions`.
             ignore_class: As in `bin_predictions`. Defaults to -100.
-            min_count: As of the class. Defaults to 0.
-            level: As of the class. Defaults to 0.95.
-            name: As of the class.
+            min_count: As in `ReliabilityDisplay`. Defaults to 0.
+            level: As in `ReliabilityDisplay`. Defaults to 0.95.
+            name: As in `ReliabilityDisplay`.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
         Returns:
@@ -187,8 +187,8 @@ class ReliabilityDisplay:
             binning: As in `bin_predictions`. Defaults to `"equal_width"`.
             notion: As in `bin_predictions`. Defaults to `"top_label"`.
             from_logits: Whether the model returns logits. Defaults to False.
-            min_count: As of the class. Defaults to 0.
-            level: As of the class. Defaults to 0.95.
+            min_count: As in `ReliabilityDisplay`. Defaults to 0.
+            level: As in `ReliabilityDisplay`. Defaults to 0.95.
             name: Title of the diagram, or None for the model's name.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
@@ -227,9 +227,9 @@ class ReliabilityDisplay:
 
         Args:
             metric: An `ExpectedCalibrationError` or `MaximumCalibrationError`.
-            min_count: As of the class. None takes the metric's own, or 0.
-            level: As of the class. Defaults to 0.95.
-            name: As of the class.
+            min_count: As in `ReliabilityDisplay`. None takes the metric's own, or 0.
+            level: As in `ReliabilityDisplay`. Defaults to 0.95.
+            name: As in `ReliabilityDisplay`.
             ax: Matplotlib axes to draw in, or None for a new figure.
 
         Returns:

@@ -20,8 +20,8 @@ from keras_robust.calibration._recalibration.rows import Rows
 class Recalibration:
     """Base of the recalibrations: a map from a model's predictions to calibrated ones.
 
-    A subclass implements `_calibrated(log_prob)`, from rows of log-probabilities, which
-    are the logits up to a constant for each row, to probabilities.
+    A subclass implements `_calibrated(log_prob)`, from rows of log-probabilities (the
+    logits up to a constant for each row) to probabilities, and `_layer(**kwargs)`.
     """
 
     def __init__(self, *, from_logits: bool = False) -> None:
@@ -39,7 +39,7 @@ class Recalibration:
 
         Raises:
             ValueError: If a prediction is NaN or no probability, the classes do not
-                fit, or `fit` is there and was not called.
+                fit, or `fit` was needed and not called.
         """
         owner = type(self).__name__
         self._check_last_axis(last_axis(owner, y_prob))
@@ -59,7 +59,7 @@ class Recalibration:
 
         Raises:
             ValueError: If there is no such layer, the object was made for
-                probabilities, or `fit` is there and was not called.
+                probabilities, or `fit` was needed and not called.
         """
         self._check_last_axis(None)
         layer = self._layer(**kwargs)
@@ -74,7 +74,10 @@ class Recalibration:
         return layer
 
     def _check_last_axis(self, size: int | None) -> None:
-        """Raises where predictions with a last axis of `size` cannot be mapped."""
+        """Raises where predictions with a last axis of `size` cannot be mapped.
+
+        None stands for any size.
+        """
 
     def _calibrated(self, log_prob: np.ndarray) -> np.ndarray:
         raise NotImplementedError

@@ -173,10 +173,14 @@ def test_under_mixed_precision_nothing_is_rounded_to_half(policy):
     model = model_with(layer, dtype=policy)
     assert model.outputs[0].dtype == "float32"
     assert model.predict(LOGITS[:4], verbose=0).dtype == np.float32
-    layer = ScaleAndBias([3.0] * 3, [257.0] * 3, dtype=policy)
+    scaled = ScaleAndBias([3.0] * 3, [257.0] * 3, dtype=policy)
     expected = 3 * special.log_softmax(x, -1) + 257
-    out = to_numpy(layer(ops.convert_to_tensor(x)))
+    out = to_numpy(scaled(ops.convert_to_tensor(x)))
     np.testing.assert_allclose(out, expected, rtol=1e-6)
+    x = np.array([[2.0, 3.0, 2.5]])  # exact in half precision, not so what follows
+    half = scaled(ops.convert_to_tensor(x, dtype="float16"))
+    expected = 3 * special.log_softmax(x, -1) + 257
+    np.testing.assert_allclose(to_numpy(half), expected, rtol=1e-6)
 
 
 def test_float64_logits_stay_float64(float64):

@@ -138,6 +138,22 @@ def test_every_edge_is_the_first_confidence_of_its_bin_for_class_ids(
     np.testing.assert_array_equal(metric.bin_statistics().count, expected)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_binned_as_in_numpy_at_any_number_of_bins(dtype):
+    # With 1,000 bins, four edges round to one number of bfloat16.
+    given = ops.cast(np.random.default_rng(0).normal(size=(5000, 2)), dtype)
+    prob = ops.cast(ops.softmax(ops.cast(given, "float32")), dtype)
+    labels = np.ones(5000, int)
+    for pred, from_logits in [(prob, False), (given, True)]:
+        metric = ExpectedCalibrationError(1000, from_logits=from_logits)
+        metric.update_state(labels, pred)
+        how = {"num_bins": 1000, "from_logits": from_logits}
+        expected = bin_predictions(labels, to_numpy(pred).astype(dtype), **how)
+        count = metric.bin_statistics().count
+        # Of logits, float32 and float64 may differ where one is next to an edge.
+        assert np.abs(count - expected.count).sum() <= (2 if from_logits else 0)
+
+
 def test_edges_below_one_half_need_many_classes():
     # 200 bins: a confidence of k/200 is the largest of ever more equal probabilities.
     num_bins = 200

@@ -113,9 +113,12 @@ def test_weight_2_is_the_row_twice():
     for weight in (times, times[:, None], np.tile(times[:, None], 4)):
         bins = bin_multilabel(Y, P, sample_weight=weight)
         np.testing.assert_array_equal(counts(bins), counts(twice))
+        error = multilabel_error(bins)
+        assert error == pytest.approx(multilabel_error(twice), rel=1e-9)
     twice = bin_classwise(LABELS.repeat(times), PROB.repeat(times, 0))
     bins = bin_classwise(LABELS, PROB, sample_weight=times)
     np.testing.assert_array_equal(counts(bins), counts(twice))
+    assert classwise_error(bins) == pytest.approx(classwise_error(twice), rel=1e-9)
 
 
 def test_soft_labels_count_by_their_probability():
