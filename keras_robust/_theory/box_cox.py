@@ -14,7 +14,7 @@ def box_cox_minimizer(posterior: np.ndarray, q: float) -> np.ndarray:
 
 
 def box_cox_posterior(log_prob: np.ndarray, q: float) -> np.ndarray:
-    """Returns the posterior ∝ p_k^(1 - q) of the minimiser p."""
+    """Returns the posterior ∝ p_k^(1 - q) of the minimizer p."""
     return _softmax((1.0 - q) * log_prob)
 
 

@@ -1,7 +1,7 @@
 """What the gamma cross entropy makes a model believe, in NumPy.
 
 The cost of a class falls with its probability at the rate
-max(b / p, 1 / (gamma + (1 - gamma) p)). At the minimiser for a posterior π, π_k times
+max(b / p, 1 / (gamma + (1 - gamma) p)). At the minimizer for a posterior π, π_k times
 that rate is the same number 1 / v for every class with p_k > 0, and less for p_k = 0
 (the multiplier of the constraint that p sums to 1). Either side of the maximum,
 
@@ -16,7 +16,7 @@ import numpy as np
 
 
 def gamma_star(num_classes: int, rate: float) -> float:
-    """Returns the gamma at which the minimiser for noisy labels is the clean posterior.
+    """Returns the gamma at which the minimizer for noisy labels is the clean posterior.
 
     Symmetric noise at rate r gives π_k = (1 - r) (gamma + (1 - gamma) c_k) for the
     clean posterior c and this gamma, by comparing the terms with and without c_k.

@@ -47,7 +47,7 @@ def clean_posterior(owner: str, noisy: np.ndarray, matrix: np.ndarray) -> np.nda
     """Returns the clean posteriors c (N, K) with noisy = Tᵀc, or the likeliest ones.
 
     Where the exact solution has a negative entry, c is the distribution that maximises
-    sum_j noisy_j * log((Tᵀc)_j): the minimiser of forward-corrected cross entropy.
+    sum_j noisy_j * log((Tᵀc)_j): the minimizer of forward-corrected cross entropy.
     """
 
     def of_cross_entropy(predicted: np.ndarray, rows: np.ndarray) -> np.ndarray:

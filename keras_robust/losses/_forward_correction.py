@@ -20,11 +20,11 @@ class ForwardCorrection(RobustLoss):
 
     Use it when the transition matrix of the noise is roughly known
     (`noise.estimate_matrix`) and *uneven*: cats labelled as dogs, entities missed. With
-    cross entropy as `base`, its minimiser is the *clean* label posterior: calibrated on
+    cross entropy as `base`, its minimizer is the *clean* label posterior: calibrated on
     clean labels though it saw noisy ones. For noise that is even over the classes,
     `GammaCE` does the same with one number. A wrong matrix makes the model wrong in the
     other direction: classes that it mixes cannot be learnt apart. A model that has come
-    to memorise its labels is no such minimiser, so stop early.
+    to memorise its labels is no such minimizer, so stop early.
 
     The loss of a position is
 
@@ -32,7 +32,7 @@ class ForwardCorrection(RobustLoss):
 
     where `p` is what `y_pred` says of the true classes, and `matrixᵀ p` is therefore
     what it says of the given labels. It is computed from `log p`, so it stays finite
-    where `p` of all classes that may be given label `y` rounds to 0. The minimiser for
+    where `p` of all classes that may be given label `y` rounds to 0. The minimizer for
     a label posterior π (the method `minimizer`) is the solution p of
     `matrixᵀ p = base.minimizer(π)` where that is a distribution, otherwise the p with
     the least expected loss. Backwards, `posterior(p)` is `base.posterior(matrixᵀ p)`,

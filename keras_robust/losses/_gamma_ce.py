@@ -20,8 +20,8 @@ class GammaCE(RobustLoss):
 
     Use it when labels are wrong at a roughly known rate `r`, evenly over the classes:
     with `gamma = r / ((K - 1) * (1 - r))` (`GammaCE.from_noise_rate(K, r)`) its
-    minimiser is the *clean* label posterior: calibrated on clean labels though it saw
-    noisy ones. A model that has come to memorise its labels is no such minimiser, so
+    minimizer is the *clean* label posterior: calibrated on clean labels though it saw
+    noisy ones. A model that has come to memorise its labels is no such minimizer, so
     stop early. Above that value the model becomes over-confident. For language
     models, its paper takes `gamma = 1e-7`.
 
@@ -38,7 +38,7 @@ class GammaCE(RobustLoss):
     `p_y >= p* = b * gamma / (1 - b * (1 - gamma))`, and `b * log(p* / p_y)` plus its
     value at `p*` below. `b = 1` is cross entropy.
 
-    The minimiser for a label posterior π is
+    The minimizer for a label posterior π is
     `p_k = max(b * v * π_k, (v * π_k - gamma) / (1 - gamma), 0)` with the v for which it
     sums to 1 (the method `minimizer`). Backwards (the method `posterior`),
     `π_k ∝ min(p_k / b, gamma + (1 - gamma) * p_k)`. Without a gate, that is the largest
@@ -156,7 +156,7 @@ class GammaCE(RobustLoss):
                 "gamma",
                 "below 1, or `b` above 0, for its posterior to be known",
                 "gamma=1.0, b=0.0",
-                "There the minimiser is the most likely class alone, all else is lost.",
+                "There the minimizer is the most likely class alone, all else is lost.",
             )
 
     def _minimizer(self, posterior: np.ndarray) -> np.ndarray:

@@ -18,14 +18,14 @@ def checked_q(owner: str, q: Any) -> float:
 
 
 def check_q_invertible(owner: str, q: float) -> None:
-    """Raises where the minimiser is one-hot, whatever the posterior."""
+    """Raises where the minimizer is one-hot, whatever the posterior."""
     if q == 1.0:
         raise checks.invalid(
             owner,
             "q",
             "below 1 for its posterior to be known",
             "q=1.0",
-            "At q = 1 the minimiser is the most likely class alone, all else is lost.",
+            "At q = 1 the minimizer is the most likely class alone, all else is lost.",
         )
 
 
@@ -45,7 +45,7 @@ class GCE(RobustLoss):
 
     where `p_y` is the probability that `y_pred` gives to the label `y_true`. Limits:
     `q = 0` is cross entropy, `-log(p_y)`; `q = 1` is `1 - p_y`, half the L1 distance
-    ("MAE", "unhinged"). Its minimiser for a label posterior π is
+    ("MAE", "unhinged"). Its minimizer for a label posterior π is
     `p_k ∝ π_k**(1 / (1 - q))` (the method `minimizer`), so the logits of a trained
     model times `1 - q` are those of the posterior (the method `posterior`).
 
@@ -121,7 +121,7 @@ class GCE(RobustLoss):
         return 1.0 / (1.0 - self.q)
 
     def check_invertible(self) -> None:
-        """Raises a `ValueError` for q = 1, whose minimiser is one-hot."""
+        """Raises a `ValueError` for q = 1, whose minimizer is one-hot."""
         check_q_invertible("GCE", self.q)
 
     def _minimizer(self, posterior: np.ndarray) -> np.ndarray:

@@ -169,7 +169,7 @@ class RobustLoss(keras.losses.Loss):
         )
 
     def posterior(self, y_prob: Any, *, from_logits: bool = False) -> np.ndarray:
-        """Returns the label posterior of which `y_prob` is the minimiser.
+        """Returns the label posterior of which `y_prob` is the minimizer.
 
         Args:
             y_prob: Probabilities of shape `(..., K)`, K >= 2, whatever the loss's
@@ -180,7 +180,7 @@ class RobustLoss(keras.losses.Loss):
             Float64 probabilities of shape `(..., K)`.
 
         Raises:
-            ValueError: If `y_prob` does not hold distributions, or if the minimiser of
+            ValueError: If `y_prob` does not hold distributions, or if the minimizer of
                 this loss does not tell the posterior.
         """
         owner = f"{type(self).__name__}.posterior"
@@ -204,7 +204,7 @@ class RobustLoss(keras.losses.Loss):
         return None
 
     def check_invertible(self) -> None:
-        """Raises a `ValueError` if no posterior can be told from a minimiser."""
+        """Raises a `ValueError` if no posterior can be told from a minimizer."""
 
     def _minimizer(self, posterior: np.ndarray) -> np.ndarray:
         raise _not_implemented(self, "_minimizer")

@@ -31,7 +31,7 @@ class SGCE(RobustLoss):
     `smoothing` and `K` the number of classes. Limits: `s = 0` is `GCE(q)`; `q = 0` is
     cross entropy with those soft targets, which is Keras's `label_smoothing` of
     `s * K / (K - 1)`. Soft targets `t` are smoothed to
-    `(1 - s) * t_k + s * (1 - t_k) / (K - 1)`, and its minimiser for a label posterior
+    `(1 - s) * t_k + s * (1 - t_k) / (K - 1)`, and its minimizer for a label posterior
     is that of GCE for the smoothed posterior (the method `minimizer`). The method
     `posterior` undoes both; a trained model may be surer than smoothed labels allow,
     and then gets the nearest distribution, in which classes have probability 0.
@@ -141,7 +141,7 @@ class SGCE(RobustLoss):
         return 1.0 / (1.0 - self.q) if self.smoothing == 0.0 else None
 
     def check_invertible(self) -> None:
-        """Raises a `ValueError` for q = 1, whose minimiser is one-hot."""
+        """Raises a `ValueError` for q = 1, whose minimizer is one-hot."""
         check_q_invertible("SGCE", self.q)
 
     def _minimizer(self, posterior: np.ndarray) -> np.ndarray:

@@ -72,9 +72,9 @@ def pair_matrix(num_classes: int, rate: float) -> np.ndarray:
 def gamma_from_noise_rate(num_classes: int, rate: float) -> float:
     """Returns the γ at which `GammaCE` undoes symmetric noise exactly.
 
-    γ* = r / ((K - 1)(1 - r)). The minimiser of GammaCE satisfies
+    γ* = r / ((K - 1)(1 - r)). The minimizer of GammaCE satisfies
     γ + (1 - γ) p_k ∝ π_k, and symmetric noise gives the noisy posterior
-    π_k = r/(K - 1) + (1 - r - r/(K - 1)) c_k: with γ* the minimiser p is the clean
+    π_k = r/(K - 1) + (1 - r - r/(K - 1)) c_k: with γ* the minimizer p is the clean
     posterior c. `GammaCE.from_noise_rate` makes the loss at once.
 
     Args:

@@ -1,4 +1,4 @@
-"""Forward correction: its formula, its oracle, its minimiser, what it refuses."""
+"""Forward correction: its formula, its oracle, its minimizer, what it refuses."""
 
 import keras
 import numpy as np
@@ -200,7 +200,7 @@ def expected_loss(base, posterior, p):
 
 
 @pytest.mark.parametrize("base", BASES, ids=label)
-def test_the_minimiser_has_the_least_expected_loss(base):
+def test_the_minimizer_has_the_least_expected_loss(base):
     loss = ForwardCorrection(UNEVEN, base)
     found = loss.minimizer(POSTERIORS)
     np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-12)
@@ -215,7 +215,7 @@ def test_the_minimiser_has_the_least_expected_loss(base):
                 assert expected_loss(base, posterior, near) > least - 1e-6
 
 
-def test_the_minimiser_is_the_one_found_numerically():
+def test_the_minimizer_is_the_one_found_numerically():
     loss = ForwardCorrection(UNEVEN, GCE(q=0.5))
     for posterior in POSTERIORS[4:8]:
         found = optimize.minimize(
@@ -248,8 +248,8 @@ def test_corrected_cross_entropy_believes_the_clean_posterior(base):
     [GCE(q=0.3), SGCE(q=0.3, smoothing=0.1), GammaCE(gamma=0.1, b=0.2)],
     ids=label,
 )
-def test_the_posterior_is_the_inverse_of_the_minimiser(base):
-    # From posteriors whose minimiser the matrix can make, so that nothing is lost.
+def test_the_posterior_is_the_inverse_of_the_minimizer(base):
+    # From posteriors whose minimizer the matrix can make, so that nothing is lost.
     loss = ForwardCorrection(UNEVEN, base)
     clean = 0.8 * POSTERIORS + 0.2 / K
     noisy = base.posterior(clean @ UNEVEN)
@@ -259,7 +259,7 @@ def test_the_posterior_is_the_inverse_of_the_minimiser(base):
     np.testing.assert_allclose(loss.posterior(logits, from_logits=True), noisy)
 
 
-def test_a_matrix_that_mixes_two_classes_still_has_a_minimiser():
+def test_a_matrix_that_mixes_two_classes_still_has_a_minimizer():
     # Classes 0 and 1 are labelled alike: what they share stays, how is arbitrary. No p
     # makes these labels; the nearest in squares has another loss than the best.
     matrix = np.array([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])

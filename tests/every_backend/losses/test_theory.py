@@ -1,7 +1,7 @@
-"""What each loss makes an unrestricted model believe: its minimiser for a posterior.
+"""What each loss makes an unrestricted model believe: its minimizer for a posterior.
 
 The expected loss under a label posterior is the loss of that soft target. Its gradient
-vanishes at the minimiser, and every step away costs.
+vanishes at the minimizer, and every step away costs.
 """
 
 import keras
@@ -54,10 +54,10 @@ MINIMISERS = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "minimiser"), MINIMISERS)
-def test_the_minimiser_is_the_one_of_the_theory(float64, loss, minimiser):
-    np.testing.assert_allclose(minimiser.sum(), 1)
-    z = np.log(minimiser)[None]
+@pytest.mark.parametrize(("loss", "minimizer"), MINIMISERS)
+def test_the_minimizer_is_the_one_of_the_theory(float64, loss, minimizer):
+    np.testing.assert_allclose(minimizer.sum(), 1)
+    z = np.log(minimizer)[None]
 
     def expected_loss(z):
         return loss(POSTERIOR[None], z)
@@ -68,14 +68,14 @@ def test_the_minimiser_is_the_one_of_the_theory(float64, loss, minimiser):
     for _ in range(20):
         away = z + rng.normal(scale=0.3, size=z.shape)
         assert float(expected_loss(away)) > least
-    # A confidence of the posterior itself is not the minimiser of a robust loss.
+    # A confidence of the posterior itself is not the minimizer of a robust loss.
     _, grad = value_and_grad(expected_loss, np.log(POSTERIOR)[None], dtype="float64")
-    honest = np.allclose(minimiser, POSTERIOR)
+    honest = np.allclose(minimizer, POSTERIOR)
     assert (np.abs(grad).max() < 1e-12) == honest
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.4, 0.7])
-def test_at_gamma_star_the_minimiser_is_the_clean_posterior(float64, rate):
+def test_at_gamma_star_the_minimizer_is_the_clean_posterior(float64, rate):
     gamma = gamma_from_noise_rate(K, rate)
     noisy = POSTERIOR @ symmetric_matrix(K, rate)
     for factor in (0.5, 1.0, 1.2):
@@ -107,10 +107,10 @@ def test_gamma_ce_at_gamma_star_is_forward_correction_up_to_an_affine_map(
 @pytest.mark.parametrize(("q", "confidence"), [(0.0, 0.4), (0.6, 0.891), (0.8, 0.998)])
 def test_a_sure_token_at_noise_60_percent_of_9_classes(float64, q, confidence):
     noisy = symmetric_matrix(9, 0.6)[0]
-    minimiser = sharpened(noisy, q)
-    assert minimiser[0] == pytest.approx(confidence, abs=5e-4)
+    minimizer = sharpened(noisy, q)
+    assert minimizer[0] == pytest.approx(confidence, abs=5e-4)
     loss = GCE(q=q, from_logits=True, dtype="float64")
     _, grad = value_and_grad(
-        lambda z: loss(noisy[None], z), np.log(minimiser)[None], dtype="float64"
+        lambda z: loss(noisy[None], z), np.log(minimizer)[None], dtype="float64"
     )
     np.testing.assert_allclose(grad, 0, atol=1e-12)

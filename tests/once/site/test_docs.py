@@ -87,7 +87,7 @@ def test_the_start_page_runs_the_readmes_first_code():
     assert code_of("index.md") == readme[:1]
 
 
-def test_the_confidences_that_theory_gives_are_those_of_the_minimisers():
+def test_the_confidences_that_theory_gives_are_those_of_the_minimizers():
     rates = (0.2, 0.4, 0.6)
     losses = {
         "CE": lambda rate: GCE(q=0.0),

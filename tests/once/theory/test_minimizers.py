@@ -38,7 +38,7 @@ def cost(loss, p):
     return reference.gce(p, loss.q).astype(float)
 
 
-def numerical_minimiser(loss, posterior):
+def numerical_minimizer(loss, posterior):
     target = smoothed(loss, posterior)
     found = optimize.minimize(
         lambda p: target @ cost(loss, p),
@@ -74,9 +74,9 @@ def label(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=label)
-def test_the_minimiser_is_the_one_found_numerically(loss):
+def test_the_minimizer_is_the_one_found_numerically(loss):
     ours = loss.minimizer(POSTERIORS)
-    expected = [numerical_minimiser(loss, row) for row in POSTERIORS]
+    expected = [numerical_minimizer(loss, row) for row in POSTERIORS]
     np.testing.assert_allclose(ours, expected, atol=1e-6)
     np.testing.assert_allclose(ours.sum(-1), 1, rtol=1e-12)
 
@@ -95,7 +95,7 @@ def test_a_gamma_ce_without_gate_rules_classes_out():
 
 
 @pytest.mark.parametrize("loss", INVERTIBLE, ids=label)
-def test_the_posterior_is_the_inverse_of_the_minimiser(loss):
+def test_the_posterior_is_the_inverse_of_the_minimizer(loss):
     believed = loss.minimizer(POSTERIORS)
     np.testing.assert_allclose(loss.posterior(believed), POSTERIORS, atol=1e-9)
     with np.errstate(divide="ignore"):
