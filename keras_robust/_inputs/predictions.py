@@ -142,14 +142,26 @@ def _shape_error(
     argument: str,
     scores: np.ndarray,
 ) -> ValueError:
+    received = f"{label_argument}.shape={y_true.shape}, {argument}.shape={scores.shape}"
+    if _swapped(y_true, scores):
+        order = f"({label_argument}, {argument})"
+        fix = f"Swap them: the order is {order}, as in scikit-learn."
+        return checks.invalid(owner, label_argument, "the labels", received, fix)
     return checks.invalid(
         owner,
         label_argument,
         f"of shape {scores.shape[:-1]} (class ids) or {scores.shape} (soft targets)",
-        f"{label_argument}.shape={y_true.shape}, {argument}.shape={scores.shape}",
+        received,
         f"The last axis of `{argument}` holds the classes; a single sigmoid output "
         "needs a last axis of 1.",
     )
+
+
+def _swapped(y_true: np.ndarray, scores: np.ndarray) -> bool:
+    # The predictions hold whole numbers, one for each row of the labels.
+    positions = y_true.shape[:-1]
+    fits = y_true.ndim > 0 and scores.shape in (positions, (*positions, 1))
+    return fits and bool((scores == np.floor(scores)).all())
 
 
 def spread_weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
