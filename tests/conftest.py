@@ -9,13 +9,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import keras
 import pytest
+from backend import two_cpus
 
 if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    two = [tf.config.LogicalDeviceConfiguration()] * 2
-    tf.config.set_logical_device_configuration(cpu, two)
+    two_cpus()
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +24,8 @@ def _same_seed():
 def two_replicas():
     """TensorFlow's strategy with two CPUs: one for all tests of a process.
 
-    A second one would number its collective operations from the start again, and meet
-    those of the first.
+    A second one would number TensorFlow's collective operations from the start again,
+    and a gradient would meet one of another shape.
     """
     import tensorflow as tf
 
