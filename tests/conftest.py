@@ -1,11 +1,19 @@
-"""Test set-up that has to happen before Keras is imported."""
+"""What holds for every test. The first half has to happen before Keras is imported."""
 
 import os
+from pathlib import Path
 
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Two devices on one CPU, for the tests of distributed training.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("MPLBACKEND", "Agg")
+# pytest has a process for each core: PyTorch's threads would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Most of what tests on JAX do is compile, and much of it is the same.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / "build" / "jax-cache")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import keras
 import pytest
