@@ -1,23 +1,26 @@
-"""Test set-up that has to happen before Keras is imported."""
+"""What holds for every test. The first half has to happen before Keras is imported."""
 
 import os
+from pathlib import Path
 
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Two devices on one CPU, for the tests of distributed training.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-# PyTorch's threads wait for one another where other tests have the other cores.
+# pytest has a process for each core: PyTorch's threads would wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("MPLBACKEND", "Agg")
+# Most of what tests on JAX do is compile, and much of it is the same.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / "build" / "jax-cache")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import keras
 import pytest
+from backend import two_cpus
 
 if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    two = [tf.config.LogicalDeviceConfiguration()] * 2
-    tf.config.set_logical_device_configuration(cpu, two)
+    two_cpus()
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +32,8 @@ def _same_seed():
 def two_replicas():
     """TensorFlow's strategy with two CPUs: one for all tests of a process.
 
-    A second one would number its collective operations from the start again, and meet
-    those of the first.
+    A second one would number TensorFlow's collective operations from the start again,
+    and a gradient would meet one of another shape.
     """
     import tensorflow as tf
 

@@ -6,6 +6,15 @@ import numpy as np
 BACKEND = keras.backend.backend()
 
 
+def two_cpus():
+    """Splits the CPU into two devices for TensorFlow, before anything runs there."""
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    halves = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(cpu, halves)
+
+
 def to_numpy(x):
     return keras.ops.convert_to_numpy(
         keras.ops.cast(x, "float64" if wide(x) else "float32")
