@@ -1,5 +1,6 @@
 """What holds for every test. The first half has to happen before Keras is imported."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -26,6 +27,17 @@ if keras.backend.backend() == "tensorflow":
 @pytest.fixture(autouse=True)
 def _same_seed():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_what_was_compiled():
+    # JAX keeps every program: after a few modules, several gigabytes of them.
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
