@@ -121,7 +121,7 @@ def recalibration_rows(
     """
     fitted = {"temperature_clean": dev.clean, "temperature_noisy": dev.given}
     for name, labels in fitted.items():
-        scaling = calibration.TemperatureScaling()
+        scaling = calibration.TemperatureScaling(from_logits=True)
         calibrators = {name: scaling.fit(labels[dev.words], dev_logits), **calibrators}
     labels = test.clean[test.words]
     return [

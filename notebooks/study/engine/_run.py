@@ -210,10 +210,12 @@ def _calibrators(
         loss.check_invertible()
     except ValueError:
         return {}
-    made = {"analytic": calibration.analytic_calibrator(loss)}
+    made = {"analytic": calibration.AnalyticCalibration(loss, from_logits=True)}
     matrix = _matrix(config, splits)
     if np.linalg.cond(matrix) < 1e3:
-        made["analytic_matrix"] = calibration.analytic_calibrator(loss, matrix)
+        made["analytic_matrix"] = calibration.AnalyticCalibration(
+            loss, matrix, from_logits=True
+        )
     return made
 
 

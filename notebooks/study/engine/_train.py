@@ -67,7 +67,7 @@ def gamma_of_rate(rate: float) -> float:
     """Returns γ*, at most 1: where labels are worse than chance there is none."""
     if rate >= (len(TAGS) - 1) / len(TAGS):
         return 1.0
-    return min(noise.gamma_from_noise_rate(rate, len(TAGS)), 1.0)
+    return min(noise.gamma_from_noise_rate(len(TAGS), rate), 1.0)
 
 
 class Training:

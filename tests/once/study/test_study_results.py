@@ -152,7 +152,7 @@ def test_types_do_not_depend_on_where_a_row_is_from(tmp_path):
 
 def test_a_row_is_its_configuration_after_a_table_too(tmp_path):
     configs = [quick(), quick(train_sentences=7, trace=True), quick(noise="llm")]
-    gamma = noise.gamma_from_noise_rate(0.3, 9)  # 0.05357142857142857
+    gamma = noise.gamma_from_noise_rate(9, 0.3)  # 0.05357142857142857
     configs.insert(0, quick(loss="GammaCE", gamma=gamma, learning_rate=1.23456789e-5))
     rows = [result(c.key(), **c.to_dict()) for c in configs]
     save(tmp_path, *rows)

@@ -87,7 +87,7 @@ def test_gamma_is_that_of_the_estimated_rate(result):
     expected = rate / (8 * (1 - rate))
     np.testing.assert_allclose(result.row["gamma_used"], expected, rtol=1e-12)
     np.testing.assert_allclose(
-        noise.gamma_from_noise_rate(rate, 9), expected, rtol=1e-12
+        noise.gamma_from_noise_rate(9, rate), expected, rtol=1e-12
     )
 
 
