@@ -20,6 +20,10 @@ OLDEST_KERAS := $(shell sed -n 's/^dependencies = \["keras>=\([0-9.]*\)".*/\1/p'
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # uv solves and installs in half of pip's time.
 UV = $(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraint constraints.txt
+# A thread for each process: threads of several wait for one another.
+export OMP_NUM_THREADS := 1
+export TF_NUM_INTRAOP_THREADS := 1
+export TF_NUM_INTEROP_THREADS := 1
 export TF_CPP_MIN_LOG_LEVEL := 3
 export MPLBACKEND := Agg
 export PIP_NO_WARN_SCRIPT_LOCATION := 1
@@ -55,11 +59,7 @@ $(FULL)/installed: pyproject.toml constraints.txt
 	touch $@
 
 # One pool of single processes, the longest first, so that no core waits for another.
-# What fails does not keep the others from telling what they found. One thread each: more
-# wait for one another.
-test: export OMP_NUM_THREADS := 1
-test: export TF_NUM_INTRAOP_THREADS := 1
-test: export TF_NUM_INTEROP_THREADS := 1
+# What fails does not keep the others from telling what they found.
 test: $(FULL)/installed
 	@echo "$(WORKERS) jobs at a time; each prints what it found when it is done ..."
 	@$(MAKE) --no-print-directory --jobs=$(WORKERS) --keep-going --output-sync=target \
@@ -85,7 +85,8 @@ $(BACKENDS:%=test-%): test-%: $(FULL)/installed
 
 # What touches no backend's tensors.
 once: $(FULL)/installed
-	KERAS_BACKEND=torch $(FULL)/bin/python -m pytest -n $(WORKERS) tests/once
+	KERAS_BACKEND=torch $(FULL)/bin/python -m pytest -n $(WORKERS) \
+	  --doctest-modules tests/once notebooks/study/engine
 
 # The oldest Keras that pyproject.toml admits, in front of the installed one; in `make
 # test` on one backend.
@@ -128,8 +129,7 @@ docs: site
 
 # One thread, so that CPU time is what a user waits for.
 bench: $(FULL)/installed
-	export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
-	  XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"; \
+	export XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"; \
 	for backend in $(BACKENDS); do \
 	  for question in losses memory large_vocabulary metrics fit import_time; do \
 	    KERAS_BACKEND=$$backend $(FULL)/bin/python benchmarks/$$question.py; \
