@@ -7,18 +7,25 @@ from keras_robust.noise._matrices import (
     pair_matrix,
     symmetric_matrix,
 )
+from keras_robust.noise._matrix_estimate import MatrixEstimate
+from keras_robust.noise._matrix_from_pairs import matrix_from_pairs
 from keras_robust.noise._noisy_labels import NoisyLabels
+from keras_robust.noise._rows_to_check import RowsToCheck, rows_to_check
 from keras_robust.noise._span_smoothing import SpanSmoothing
 from keras_robust.noise._spans import corrupt_spans
 
 __all__ = [
+    "MatrixEstimate",
     "NoisyLabels",
+    "RowsToCheck",
     "SpanSmoothing",
     "corrupt_spans",
     "estimate_matrix",
     "estimate_rate",
     "flip_labels",
     "gamma_from_noise_rate",
+    "matrix_from_pairs",
     "pair_matrix",
+    "rows_to_check",
     "symmetric_matrix",
 ]
