@@ -4,6 +4,7 @@ from keras_robust.noise._estimate import estimate_matrix, estimate_rate
 from keras_robust.noise._flip import flip_labels
 from keras_robust.noise._matrices import (
     gamma_from_noise_rate,
+    omission_matrix,
     pair_matrix,
     symmetric_matrix,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "flip_labels",
     "gamma_from_noise_rate",
     "matrix_from_pairs",
+    "omission_matrix",
     "pair_matrix",
     "rows_to_check",
     "symmetric_matrix",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust._inputs import checks
+from keras_robust._inputs import arrays, checks
 from keras_robust._inputs.matrices import checked_num_classes, reversible_noise
 from keras_robust._theory.gated import gamma_star
 
@@ -67,6 +67,56 @@ def pair_matrix(num_classes: int, rate: float) -> np.ndarray:
     rate = _rate("pair_matrix", rate)
     same = np.eye(num_classes)
     return (1 - rate) * same + rate * np.roll(same, 1, axis=1)
+
+
+def omission_matrix(num_classes: int, rate: Any, *, background: int = 0) -> np.ndarray:
+    """Returns the matrix of omission: labels given as the background class.
+
+    What annotators of entities mostly do wrong: an entity is missed, its words are
+    given as the tag for none. Labels of the background itself stay.
+
+    Args:
+        num_classes: Number of classes K, at least 2.
+        rate: Probability in [0, 1] that a label is missed: one number, or one for each
+            class, of shape `(K,)`; that of the background does not matter.
+        background: The class of what is missed. Defaults to 0.
+
+    Returns:
+        Float64 array of shape `(K, K)`, T[i, j] = P(given j | true i).
+
+    Raises:
+        ValueError: If `num_classes` is below 2, a rate is outside [0, 1], or
+            `background` is no class.
+        TypeError: If `num_classes` or `background` is not an integer.
+
+    Examples:
+        >>> from keras_robust.noise import omission_matrix
+        >>> omission_matrix(3, 0.25).tolist()
+        [[1.0, 0.0, 0.0], [0.25, 0.75, 0.0], [0.25, 0.0, 0.75]]
+    """
+    owner = "omission_matrix"
+    num_classes = checked_num_classes(owner, num_classes)
+    fix = "Pass the id of the class that stands for none."
+    sink = checks.integer(owner, "background", background, minimum=0, fix=fix)
+    if sink >= num_classes:
+        expected = f"in [0, {num_classes})"
+        raise checks.invalid(owner, "background", expected, f"background={sink}", fix)
+    rates = arrays.numeric(owner, "rate", rate).astype("float64")
+    if rates.shape not in ((), (num_classes,)):
+        raise checks.invalid(
+            owner,
+            "rate",
+            f"a number, or of shape ({num_classes},)",
+            f"rate.shape={rates.shape}",
+            "Pass one rate, or one for each class.",
+        )
+    if not ((rates >= 0) & (rates <= 1)).all():
+        fix = "Pass the share of labels that are missed, such as 0.2."
+        raise checks.invalid(owner, "rate", "in [0, 1]", f"rate={rate!r}", fix)
+    missed = np.broadcast_to(rates, num_classes)
+    matrix = np.diag(1 - missed)
+    matrix[:, sink] += missed  # the background's own come back to it
+    return matrix
 
 
 def gamma_from_noise_rate(num_classes: int, rate: float) -> float:

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import arrays, checks
+from keras_robust._inputs.class_ids import counted_labels, integer_labels
 from keras_robust._inputs.predictions import spread_weights
-from keras_robust.noise._flip import counted_labels, integer_labels
 from keras_robust.noise._matrix_estimate import MatrixEstimate
 
 # Strengths of the prior, in pseudo-counts a row, and rates that the search may take.

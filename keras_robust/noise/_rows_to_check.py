@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust.noise._flip import integer_labels
+from keras_robust._inputs.class_ids import integer_labels
 from keras_robust.noise._rows import read_rows
 
 
@@ -24,13 +24,14 @@ class RowsToCheck(NamedTuple):
 
 
 def chosen(
-    score: np.ndarray, size: int, rng: np.random.Generator
+    score: np.ndarray, size: int, rng: np.random.Generator, stratum: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns `size` places drawn with probabilities that go with `score`, and these.
 
     Systematic sampling (Madow 1949) of shuffled rows: exactly `size` places, each with
     the probability size * score / sum(score). Where that is above 1 the place is
-    chosen for sure, and the others share what is left.
+    chosen for sure, and the others share what is left. Rows of one `stratum` stay
+    together, so that each has its share of places to within one.
     """
     probability = np.zeros(len(score))
     sure = np.zeros(len(score), bool)
@@ -43,6 +44,7 @@ def chosen(
             break
         sure |= more
     order = rng.permutation(len(score))
+    order = order[np.argsort(stratum[order], kind="stable")]
     edges = np.concatenate([[0.0], probability[order].cumsum()])
     edges[-1] = size  # rounding must not lose the last one
     ticks = rng.random() + np.arange(size)
@@ -134,12 +136,15 @@ def rows_to_check(
         score = _disagreement(owner, labels, y_prob, from_logits, ignore_class)
     else:
         score = np.ones(len(places))
+    stratum = np.zeros(len(places), int)
     if groups is None:
         member = np.arange(len(places))
+        stratum = given if stratify else stratum
     else:
         member = _members(owner, groups, labels.shape)[places]
         _, member = np.unique(member, return_inverse=True)
         score = np.bincount(member, score)
+        stratum = np.zeros(len(score), int)
         if not stratify and y_prob is None:
             score = np.ones(len(score))  # groups, not rows, are drawn evenly
     fix = "Pass how many there is time for, such as 100."
@@ -149,7 +154,7 @@ def rows_to_check(
         raise checks.invalid(
             owner, "size", f"at most the {len(score)} {what} there are", f"{size=}", fix
         )
-    drawn, probability = chosen(score, size, rng)
+    drawn, probability = chosen(score, size, rng, stratum)
     weight = np.zeros(len(score))
     weight[drawn] = 1 / probability
     keep = weight[member] > 0
