@@ -63,7 +63,7 @@ $(FULL)/installed: pyproject.toml constraints.txt
 test: $(FULL)/installed
 	@echo "$(WORKERS) jobs at a time; each prints what it found when it is done ..."
 	@$(MAKE) --no-print-directory --jobs=$(WORKERS) --keep-going --output-sync=target \
-	  WORKERS=0 OLD_BACKENDS=jax IN_TURN=yes pool
+	  WORKERS=0 OLD_BACKENDS=tensorflow IN_TURN=yes pool
 
 pool: test-jax test-tensorflow once oldest notebooks test-torch site package lint
 
