@@ -17,6 +17,12 @@ class RowsToCheck(NamedTuple):
             ascending.
         weight: Float64 array of shape `(M,)`: one over the probability with which each
             was chosen, to be passed on as `sample_weight`.
+
+    Examples:
+        >>> from keras_robust.noise import rows_to_check
+        >>> chosen = rows_to_check([0, 0, 1, 1], 2, seed=0)
+        >>> len(chosen.index), chosen.weight.tolist()
+        (2, [2.0, 2.0])
     """
 
     index: np.ndarray
