@@ -284,7 +284,7 @@ def test_analytic_calibration_leaves_corrected_cross_entropy_as_it_is():
 # --- Arguments and configuration --------------------------------------------------
 
 
-def test_the_base_says_how_labels_and_predictions_are_read():
+def test_the_base_says_how_labels_and_predictions_are_read(float64):
     how = {"from_logits": True, "ignore_class": 1, "axis": 0}
     base = GCE(q=0.4, **how, reduction="sum", dtype="float64")
     loss = ForwardCorrection(UNEVEN, base)
