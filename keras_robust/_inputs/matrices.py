@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust._inputs import checks
+from keras_robust._inputs import arrays, checks
 
 _ROW_SUM_SLACK = 1e-6
 # A matrix that is closer to singular makes the errors of a model a million times
@@ -14,7 +14,7 @@ _LARGEST_CONDITION = 1e6
 
 def transition_matrix(owner: str, argument: str, matrix: Any) -> np.ndarray:
     """Returns a transition matrix, T[i, j] = P(given j | true i), as float64."""
-    array = np.asarray(matrix, dtype="float64")
+    array = arrays.numeric(owner, argument, matrix).astype("float64")
     square = array.ndim == 2 and array.shape[0] == array.shape[1]
     if not square or array.shape[0] < 2:
         raise checks.invalid(

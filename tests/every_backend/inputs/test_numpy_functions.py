@@ -18,8 +18,8 @@ DATA = {
     "prob": PROB,
     "yes": RNG.integers(0, 2, (N, K)),
     "tags": np.resize([0, 1, 2, 0, 0, 1], (4, 6)),
+    "matrix": noise.symmetric_matrix(K, 0.2).astype("float32"),
 }
-MATRIX = noise.symmetric_matrix(K, 0.2)
 NAMES = ["O", "B-PER", "I-PER"]
 
 
@@ -47,7 +47,7 @@ def report(y, prob):
 # Each name with a call of it that returns numbers.
 CALLS = {
     "AnalyticCalibration": lambda d: [
-        calibration.AnalyticCalibration(GCE(0.4), MATRIX).transform(d.prob)
+        calibration.AnalyticCalibration(GCE(0.4), d.matrix).transform(d.prob)
     ],
     "IsotonicCalibration": lambda d: fitted(
         calibration.IsotonicCalibration(), d.y, d.prob
@@ -90,7 +90,7 @@ CALLS = {
     ),
     "estimate_matrix": lambda d: [noise.estimate_matrix(d.y, d.prob)],
     "estimate_rate": lambda d: [noise.estimate_rate(d.y, d.prob)],
-    "flip_labels": lambda d: noisy(noise.flip_labels(d.y, MATRIX, seed=1)),
+    "flip_labels": lambda d: noisy(noise.flip_labels(d.y, d.matrix, seed=1)),
     "matrix_from_pairs": lambda d: [
         noise.matrix_from_pairs(d.yes[:, 0], d.yes[:, 1], 2).matrix
     ],
