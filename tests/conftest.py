@@ -1,6 +1,7 @@
 """What holds for every test. The first half has to happen before Keras is imported."""
 
 import gc
+import itertools
 import os
 from pathlib import Path
 
@@ -29,15 +30,19 @@ def _same_seed():
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _forget_what_was_compiled():
-    # JAX keeps every program: after a few modules, several gigabytes of them.
+    # JAX keeps every program, more than a megabyte each. What it forgets here comes
+    # back from the cache on disk.
     yield
-    if keras.backend.backend() == "jax":
+    if keras.backend.backend() == "jax" and next(_TESTS) % 40 == 0:
         import jax
 
         jax.clear_caches()
         gc.collect()
+
+
+_TESTS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
