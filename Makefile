@@ -14,7 +14,7 @@ QUICK := .venv-quickstart
 FULL := .venv
 OLD := $(CURDIR)/.venv/oldest-keras
 # Tests of what a version of Keras may do in its own way.
-OF_KERAS := $(addprefix tests/every_backend/,package losses/test_contract.py \
+OF_KERAS := $(addprefix tests/every_backend/,package/test_package.py losses/test_contract.py \
   metrics/test_metrics.py callbacks)
 OLDEST_KERAS := $(shell sed -n 's/^dependencies = \["keras>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -63,7 +63,7 @@ $(FULL)/installed: pyproject.toml constraints.txt
 test: $(FULL)/installed
 	@echo "$(WORKERS) jobs at a time; each prints what it found when it is done ..."
 	@$(MAKE) --no-print-directory --jobs=$(WORKERS) --keep-going --output-sync=target \
-	  WORKERS=0 OLD_BACKENDS=tensorflow IN_TURN=yes pool
+	  WORKERS=0 OLD_BACKENDS=torch IN_TURN=yes pool
 
 pool: test-jax test-tensorflow once oldest notebooks test-torch site package lint
 
