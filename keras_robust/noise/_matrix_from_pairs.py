@@ -161,7 +161,7 @@ def matrix_from_pairs(
 
     Raises:
         ValueError: If shapes do not fit, a label is no class, a weight is negative or
-            NaN, or a class has neither rows nor a prior.
+            NaN, or a class has neither rows nor a prior, or nothing is counted.
         TypeError: If labels are not integers.
 
     Examples:
@@ -185,6 +185,14 @@ def matrix_from_pairs(
     fix = "Pass the number of classes, such as 10."
     size = checks.integer(owner, "num_classes", num_classes, minimum=2, fix=fix)
     counts = _counts(owner, labels, true_labels, size, sample_weight, ignore_class)
+    if prior is None and not counts.any():
+        raise checks.invalid(
+            owner,
+            "labels",
+            "of at least one position that counts",
+            "none, or only ignored ones and weights of 0",
+            "Look at some rows again, or pass a `prior`.",
+        )
     if prior is None:
         pseudo = fitted_prior(counts)
     else:

@@ -120,6 +120,7 @@ def test_an_estimate_is_taken_for_its_matrix_and_cannot_be_changed():
     [
         (([0, 1], [0], 2), {}, "`true_labels` must be of the shape of `labels`"),
         (([0, 2], [0, 1], 2), {}, "`labels` must be in"),
+        (([-100], [0], 2), {}, "`labels` must be of at least one position"),
         (([0, 1], [0, 5], 2), {}, "`true_labels` must be in"),
         (([0, 1], [0, 1], 1), {}, "`num_classes` must be at least 2"),
         (([0, 1], [0, 1], 2), {"prior": [[1, 1]]}, "`prior` must be of shape"),
