@@ -8,6 +8,10 @@ from keras_robust.calibration._bins.multilabel import bin_multilabel, multilabel
 from keras_robust.calibration._display.comparison import ReliabilityComparison
 from keras_robust.calibration._display.display import ReliabilityDisplay
 from keras_robust.calibration._recalibration.analytic import AnalyticCalibration
+from keras_robust.calibration._recalibration.choose_by_likelihood import (
+    LikelihoodChoice,
+    choose_by_likelihood,
+)
 from keras_robust.calibration._recalibration.isotonic import IsotonicCalibration
 from keras_robust.calibration._recalibration.platt import PlattScaling
 from keras_robust.calibration._recalibration.scale_and_bias import ScaleAndBias
@@ -35,6 +39,7 @@ __all__ = [
     "BrierDecomposition",
     "CalibrationReport",
     "IsotonicCalibration",
+    "LikelihoodChoice",
     "MeasuredValue",
     "PlattScaling",
     "ReliabilityBins",
@@ -51,6 +56,7 @@ __all__ = [
     "brier_decomposition",
     "brier_score",
     "calibration_report",
+    "choose_by_likelihood",
     "classwise_error",
     "expected_calibration_error",
     "multilabel_error",

@@ -9,14 +9,36 @@ from typing import Any
 
 from keras_robust._inputs import checks
 
-LOSSES = ("CE", "GCE", "SGCE", "GammaCE")
+LOSSES = ("CE", "GCE", "SGCE", "GammaCE", "ForwardCorrection")
 GAMMA_RULES = ("fixed", "true_rate", "estimated_rate", "linear")
 SCHEDULES = ("linear", "constant")
-UNIFORM_NOISES = ("symmetric", "pair")
+MATRIX_RULES = ("none", "true", "omission", "trusted", "estimated")
+TARGETS = ("given", "posterior")
+# What a matrix says in full, before anything is drawn.
+DRAWN_NOISES = ("symmetric", "pair", "omission")
 ANNOTATORS = ("expert", "crowdbest", "crowd", "distant", "weak", "llm")
-NOISES = (*UNIFORM_NOISES, "boundary", *ANNOTATORS)
+NOISES = (*DRAWN_NOISES, "boundary", *ANNOTATORS)
 # Fields that came later: at their defaults they leave the keys of older rows alone.
-_LATER = ("span_smoothing",)
+_LATER = (
+    "span_smoothing",
+    "matrix_rule",
+    "trusted_sentences",
+    "train_on_trusted",
+    "targets",
+    "drop_issues",
+)
+# What may differ between runs that share their warm-up, and what changes no training.
+_NOT_IN_WARMUP = (
+    "loss",
+    "q",
+    "smoothing",
+    "gamma",
+    "gamma_rule",
+    "gate",
+    "matrix_rule",
+    "targets",
+    "trace",
+)
 # Others would need their loss scaled, or cannot be kept in NumPy files.
 DTYPES = ("float32", "mixed_bfloat16")
 
@@ -31,14 +53,15 @@ class RunConfig:
 
     Args:
         noise: How the training labels (and the noisy copy of the development labels)
-            are made wrong: `"symmetric"` or `"pair"` at `noise_rate`; `"boundary"`,
-            one end of an entity moved by a word; or real, the annotations of
-            NoiseBench: `"expert"`, `"crowdbest"`, `"crowd"`, `"distant"`, `"weak"`,
-            `"llm"`. Defaults to `"symmetric"`.
+            are made wrong: `"symmetric"` or `"pair"` at `noise_rate`; `"omission"`, an
+            entity's tag given as O; `"boundary"`, one end of an entity moved by a
+            word; or real, the annotations of NoiseBench: `"expert"`, `"crowdbest"`,
+            `"crowd"`, `"distant"`, `"weak"`, `"llm"`. Defaults to `"symmetric"`.
         noise_rate: Probability in [0, 1] that a label is wrong, or for `"boundary"`
             an entity. Only for drawn noise.
-        loss: `"CE"`, `"GCE"`, `"SGCE"` or `"GammaCE"`. Defaults to `"CE"`.
-        q: Exponent of GCE and SGCE, in [0, 1].
+        loss: `"CE"`, `"GCE"`, `"SGCE"`, `"GammaCE"` or `"ForwardCorrection"`.
+            Defaults to `"CE"`.
+        q: Exponent of GCE and SGCE, and of GCE under a matrix, in [0, 1].
         smoothing: Label smoothing of CE and SGCE, in [0, 1).
         span_smoothing: Smoothing of training targets over neighbouring words, in
             [0, 1), as `noise.SpanSmoothing` does; in the warm-up too.
@@ -49,6 +72,22 @@ class RunConfig:
             `"linear"`, from 0 in the first epoch to 1 in the last. Defaults to
             `"fixed"`.
         gate: Gate b of GammaCE in [0, 1]. Defaults to 0.
+        matrix_rule: Where the matrix of ForwardCorrection comes from: `"true"`, the
+            training labels and the truth; `"trusted"`, the development sentences that
+            were looked at again, by `noise.matrix_from_pairs`; `"omission"`, the share
+            of their entities' tags that were given as O; `"estimated"`, the model
+            after the warm-up and the noisy development labels, by
+            `noise.estimate_matrix`. Defaults to `"none"`.
+        trusted_sentences: Number of development sentences that were looked at again,
+            drawn by `seed`. Their truth gives the matrix, a temperature and the
+            likelihood by which a loss is chosen. Defaults to 0.
+        train_on_trusted: Whether to train on them too, with their true labels.
+        targets: What to train on after the warm-up: `"given"`, the given labels; or
+            `"posterior"`, the probabilities of the true label given both the word, as
+            the same run with given labels has learnt it, and its given label, by the
+            matrix. Defaults to `"given"`.
+        drop_issues: Whether to leave out the training labels that cleanlab finds
+            wrong, by two models of half the sentences each. Defaults to False.
         warmup_epochs: Epochs of plain cross entropy before the loss takes over.
             Defaults to 1.
         epochs: Epochs in all, the warm-up included. Defaults to 3.
@@ -91,6 +130,11 @@ class RunConfig:
     gamma: float = 0.0
     gamma_rule: str = "fixed"
     gate: float = 0.0
+    matrix_rule: str = "none"
+    trusted_sentences: int = 0
+    train_on_trusted: bool = False
+    targets: str = "given"
+    drop_issues: bool = False
     warmup_epochs: int = 1
     epochs: int = 3
     train_sentences: int | None = 5000
@@ -114,6 +158,8 @@ class RunConfig:
             "noise": NOISES,
             "loss": LOSSES,
             "gamma_rule": GAMMA_RULES,
+            "matrix_rule": MATRIX_RULES,
+            "targets": TARGETS,
             "learning_rate_schedule": SCHEDULES,
             "dtype": DTYPES,
         }.items():
@@ -125,11 +171,13 @@ class RunConfig:
         for argument in ("smoothing", "span_smoothing"):
             self._keep(argument, checks.fraction, fix=fix, include_one=False)
         self._keep("learning_rate", checks.positive, fix="Pass a rate, such as 5e-4.")
-        self._keep("trace", checks.flag)
+        for argument in ("trace", "train_on_trusted", "drop_issues"):
+            self._keep(argument, checks.flag)
 
     def _check_counts(self) -> None:
         fix = "Pass a whole number."
         smallest = {"warmup_epochs": 0, "epochs": 1, "batch_size": 1, "seed": 0}
+        smallest["trusted_sentences"] = 0
         for argument, minimum in smallest.items():
             self._keep(argument, checks.integer, minimum=minimum, fix=fix)
         sizes = ("train_sentences", "dev_sentences", "test_sentences")
@@ -151,7 +199,7 @@ class RunConfig:
                 "The warm-up is part of the epochs.",
             )
         belongs = {
-            "q": ("GCE", "SGCE"),
+            "q": ("GCE", "SGCE", "ForwardCorrection"),
             "smoothing": ("CE", "SGCE"),
             "gamma": ("GammaCE",),
             "gate": ("GammaCE",),
@@ -159,6 +207,7 @@ class RunConfig:
         for argument, losses in belongs.items():
             if getattr(self, argument) and self.loss not in losses:
                 self._refuse(argument, f"0 for the loss {self.loss}", "")
+        self._check_matrix()
         if self.gamma_rule != "fixed" and (self.loss != "GammaCE" or self.gamma):
             expected = "'fixed' unless the loss is GammaCE without a `gamma`"
             self._refuse("gamma_rule", expected, "")
@@ -169,9 +218,30 @@ class RunConfig:
             fix = "The rate of annotators' noise is what it is, and in the row."
             self._refuse("noise_rate", f"0 for the noise {self.noise!r}", fix)
 
+    def _check_matrix(self) -> None:
+        corrected = self.loss == "ForwardCorrection"
+        if corrected != (self.matrix_rule != "none"):
+            self._refuse("matrix_rule", "'none' unless for ForwardCorrection", "")
+        if self.targets == "posterior" and not corrected:
+            expected = "'given' without a matrix: the loss ForwardCorrection has one"
+            self._refuse("targets", expected, "")
+        if self.needs_trusted and not self.trusted_sentences:
+            fix = "Pass how many sentences were looked at again, such as 100."
+            self._refuse("trusted_sentences", "above 0 for what is asked", fix)
+        if self.drop_issues and self.loss != "CE":
+            self._refuse("drop_issues", "False unless the loss is CE", "")
+        if self.train_on_trusted and self.span_smoothing:
+            self._refuse("train_on_trusted", "False with `span_smoothing`", "")
+
     def _refuse(self, argument: str, expected: str, fix: str) -> None:
         received = f"{argument}={getattr(self, argument)!r}, loss={self.loss!r}"
         raise checks.invalid("RunConfig", argument, expected, received, fix)
+
+    @property
+    def needs_trusted(self) -> bool:
+        """Whether training itself needs sentences that were looked at again."""
+        counted = self.matrix_rule in ("omission", "trusted")
+        return counted or self.train_on_trusted
 
     @property
     def annotated(self) -> bool:
@@ -218,13 +288,18 @@ class RunConfig:
 
         Runs that differ in their loss only share their warm-up.
         """
-        plain = {
-            field.name: field.default
-            for field in dataclasses.fields(self)
-            if field.name
-            in ("loss", "q", "smoothing", "gamma", "gamma_rule", "gate", "trace")
-        }
-        return dataclasses.replace(self, **plain)
+        return self._plain(*_NOT_IN_WARMUP).training()
+
+    def training(self) -> "RunConfig":
+        """Returns the run whose training is that of this one.
+
+        Sentences that were looked at again may serve to measure only.
+        """
+        return self if self.needs_trusted else self._plain("trusted_sentences")
+
+    def _plain(self, *names: str) -> "RunConfig":
+        fields = {field.name: field.default for field in dataclasses.fields(self)}
+        return dataclasses.replace(self, **{name: fields[name] for name in names})
 
 
 def _like(value: Any, default: Any) -> Any:

@@ -1,5 +1,6 @@
 """The data of one run: sentences drawn, labels made wrong."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from engine._corpus import TAGS
 from engine._encoded import IGNORED, Encoded
 from engine._encoder import Encoder
 from keras_robust import noise
+
+# To the labels of sentences that were looked at again, for `losses.PartlyTrusted`.
+TRUSTED = len(TAGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,57 @@ class Split:
         return np.flatnonzero(self.clean != IGNORED)
 
     @property
+    def sentence_of_words(self) -> np.ndarray:
+        """The number of each word's sentence."""
+        lengths = self.encoded.lengths
+        return np.repeat(np.arange(len(lengths)), lengths)[self.words]
+
+    @property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Given and true labels of the words."""
+        return self.given[self.words], self.clean[self.words]
+
+    def take(self, sentences: np.ndarray) -> "Split":
+        """Returns some of the sentences, in that order."""
+        where = self.encoded.pieces(sentences)
+        return dataclasses.replace(
+            self,
+            encoded=self.encoded.take(sentences),
+            clean=self.clean[where],
+            given=self.given[where],
+            targets=self.targets[where],
+            origin=self.origin[where],
+        )
+
+    def with_trusted(self, trusted: "Split", offset: int) -> "Split":
+        """Returns these sentences and others, whose targets are their true labels.
+
+        Their labels are `offset` higher, so that a loss knows them.
+        """
+        both = (self, trusted)
+        known = np.where(trusted.clean == IGNORED, IGNORED, trusted.clean + offset)
+        if self.targets.ndim == 2:
+            one_hot = np.eye(len(TAGS))[np.maximum(known, 0)]
+            known = np.where(known[:, None] < 0, IGNORED, one_hot)
+        hidden, origin = None, np.concatenate([split.origin for split in both])
+        if self.hidden is not None:
+            hidden = np.concatenate([split.hidden[split.origin] for split in both])
+            origin = np.arange(len(hidden))
+        return Split(
+            Encoded(
+                np.concatenate([split.encoded.token_ids for split in both]),
+                np.concatenate([split.encoded.lengths for split in both]),
+                {},
+            ),
+            np.concatenate([self.clean, trusted.clean]),
+            np.concatenate([self.given, trusted.clean]),
+            np.concatenate([self.targets, known.astype(self.targets.dtype)]),
+            self.encoder,
+            hidden,
+            origin,
+        )
+
+    @property
     def matrix(self) -> np.ndarray:
         """Realised transition matrix, NaN in the rows of tags that do not occur."""
         clean, given = (x[self.words].astype("int64") for x in (self.clean, self.given))
@@ -79,6 +134,42 @@ def splits_of(config: RunConfig, encoder: Encoder, preset: str) -> dict[str, Spl
         split: _split(config, encoder, preset, split, encoded)
         for split, encoded in corpus.items()
     }
+
+
+def trusted_sentences(config: RunConfig, dev: Split) -> np.ndarray:
+    """Returns which of the development sentences were looked at again."""
+    rng = np.random.default_rng([config.seed, 3])
+    return rng.permutation(len(dev.encoded))[: config.trusted_sentences]
+
+
+def trusted_of(config: RunConfig, dev: Split) -> Split:
+    """Returns the development sentences that were looked at again."""
+    return dev.take(trusted_sentences(config, dev))
+
+
+def matrix_of(config: RunConfig, splits: dict[str, Split]) -> np.ndarray:
+    """Returns the matrix that is known before training, of shape `(K, K)`."""
+    counted = splits["train"]
+    if config.matrix_rule != "true":
+        counted = trusted_of(config, splits["dev"])
+    given, clean = counted.pairs
+    if config.matrix_rule == "omission":
+        missed = given[clean > 0] == 0
+        return noise.omission_matrix(len(TAGS), float(missed.mean()))
+    return noise.matrix_from_pairs(given, clean, len(TAGS)).matrix
+
+
+def posterior_targets(split: Split, prob: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Returns P(true label | word, given label) for pieces, -100 where there is none.
+
+    By Bayes: in proportion to what a model says of the word, `prob` of shape
+    `(words, K)`, times the probability that the matrix gives to the given label.
+    """
+    given, _ = split.pairs
+    joint = prob * matrix[:, given].T
+    targets = np.full((len(split.clean), len(TAGS)), IGNORED, "float32")
+    targets[split.words] = joint / joint.sum(axis=-1, keepdims=True)
+    return targets
 
 
 def _split(
@@ -136,5 +227,9 @@ def _smoothed(encoded: Encoded, given: np.ndarray, smoothing: float) -> np.ndarr
 
 def noise_matrix(config: RunConfig) -> np.ndarray:
     """Returns the transition matrix of drawn noise."""
-    draw = {"symmetric": noise.symmetric_matrix, "pair": noise.pair_matrix}
+    draw = {
+        "symmetric": noise.symmetric_matrix,
+        "pair": noise.pair_matrix,
+        "omission": noise.omission_matrix,
+    }
     return draw[config.noise](len(TAGS), config.noise_rate)

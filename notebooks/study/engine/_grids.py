@@ -89,6 +89,28 @@ def _annotators() -> Iterable[RunConfig]:
     ]
 
 
+def _corrected(matrix_rule: str, **options: Any) -> dict[str, Any]:
+    return {"loss": "ForwardCorrection", "matrix_rule": matrix_rule, **options}
+
+
+# Cross entropy first, with which the others are compared; what the recipe chooses from
+# are the first four.
+_FOR_PEOPLE: tuple[dict[str, Any], ...] = (
+    {"loss": "CE"},
+    {"loss": "GCE", "q": 0.6},
+    _corrected("omission"),
+    _corrected("trusted"),
+    _corrected("true"),
+)
+
+
+def _people() -> Iterable[RunConfig]:
+    return [
+        RunConfig(noise=noise, trusted_sentences=100, **loss)
+        for loss, noise in product(_FOR_PEOPLE, ANNOTATORS)
+    ]
+
+
 def _spans() -> Iterable[RunConfig]:
     noisy: tuple[dict[str, Any], ...] = (
         {"loss": "CE"},
@@ -112,6 +134,7 @@ _GRIDS: dict[str, Callable[[], Iterable[RunConfig]]] = {
     "annotators": _annotators,
     "f1_without_warmup": _f1_without_warmup,
     "spans": _spans,
+    "people": _people,
 }
 GRID_NAMES = tuple(_GRIDS)
 

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
+from engine._config import RunConfig
 from engine._corpus import TAGS
-from engine._data import Split
+from engine._data import Split, trusted_of, trusted_sentences
+from engine._encoded import IGNORED
 from keras_robust import calibration
 from keras_robust._inputs import checks
 
@@ -107,7 +109,40 @@ def memorisation(split: Split, logits: np.ndarray) -> dict[str, float]:
     }
 
 
+def _of_trusted(config: RunConfig, dev: Split, logits: np.ndarray) -> np.ndarray:
+    """Returns the logits of the words that were looked at again, in their order."""
+    every = np.zeros((len(dev.clean), logits.shape[-1]), logits.dtype)
+    every[dev.words] = logits
+    where = dev.encoded.pieces(trusted_sentences(config, dev))
+    return every[where[dev.clean[where] != IGNORED]]
+
+
+def trusted_scores(
+    config: RunConfig, dev: Split, logits: np.ndarray
+) -> dict[str, float]:
+    """Returns what sentences that were looked at again say of a model.
+
+    `trusted_nll` is that of `calibration.choose_by_likelihood`, by which losses are
+    compared; `trusted_entities` the number of entity tags seen. Empty without any.
+    """
+    if not config.trusted_sentences:
+        return {"trusted_nll": float("nan"), "trusted_entities": float("nan")}
+    trusted = trusted_of(config, dev)
+    labels = trusted.pairs[1]
+    choice = calibration.choose_by_likelihood(
+        labels,
+        {"run": _of_trusted(config, dev, logits)},
+        from_logits=True,
+        groups=trusted.sentence_of_words,
+    )
+    return {
+        "trusted_nll": choice.nll["run"],
+        "trusted_entities": int(np.sum(labels > 0)),
+    }
+
+
 def recalibration_rows(
+    config: RunConfig,
     dev: Split,
     dev_logits: np.ndarray,
     test: Split,
@@ -116,13 +151,19 @@ def recalibration_rows(
 ) -> list[dict[str, Any]]:
     """Returns a row for each way to mend the confidences of the test split.
 
-    Temperatures are fitted to the noisy and to the true development labels; the
+    Temperatures are fitted to the noisy and to the true development labels, and to the
+    true labels of the sentences that were looked at again, if there are any; the
     analytic calibrators come ready made, from the loss and the noise matrix.
     """
     fitted = {"temperature_clean": dev.clean, "temperature_noisy": dev.given}
     for name, labels in fitted.items():
         scaling = calibration.TemperatureScaling(from_logits=True)
         calibrators = {name: scaling.fit(labels[dev.words], dev_logits), **calibrators}
+    if config.trusted_sentences:
+        scaling = calibration.TemperatureScaling(from_logits=True)
+        labels = trusted_of(config, dev).pairs[1]
+        scaling.fit(labels, _of_trusted(config, dev, dev_logits))
+        calibrators = {"temperature_trusted": scaling, **calibrators}
     labels = test.clean[test.words]
     return [
         {

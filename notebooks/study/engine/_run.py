@@ -1,5 +1,6 @@
 """One run: a configuration in, rows out."""
 
+import dataclasses
 import json
 import time
 from dataclasses import asdict, dataclass, field
@@ -7,9 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
-from engine._cache import corpus_name, source_name
-from engine._config import UNIFORM_NOISES, RunConfig
+from engine._cache import corpus_name, kept, source_name
+from engine._config import DRAWN_NOISES, RunConfig
 from engine._corpus import TAGS
 from engine._data import Split, noise_matrix, splits_of
 from engine._encoder import (
@@ -25,9 +27,11 @@ from engine._measures import (
     recalibration_rows,
     reliability_rows,
     split_scores,
+    trusted_scores,
 )
 from engine._train import Training, loss_of
 from keras_robust import calibration
+from keras_robust._inputs import checks
 
 
 @dataclass(frozen=True)
@@ -102,30 +106,21 @@ def run(
     """
     started = time.perf_counter()
     preset = preset or preset_name()
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(config.seed)
-    backbone = load_backbone(preset, config.dtype)
-    encoder = Encoder(backbone, config.trainable_layers)
-    splits = splits_of(config, encoder, preset)
-    model = encoder.model()
-    training = Training(config, model, splits)
-    epochs: list[dict[str, Any]] = []
-
-    def after_epoch(epoch: int, model: keras.Model) -> None:
-        epochs.append({"epoch": epoch, **_traced(model, splits)})
-
-    source = source_name(corpus_name(config), preset)
-    shared = f"{run_key(config.warmup(), preset)}-{source}"
-    training.run(after_epoch, keep=shared if share_warmup else None)
-    logits = {name: logits_of(model, splits[name]) for name in ("dev", "test")}
+    trained = _trained(config.training(), preset, share_warmup)
+    splits = _prepared(config, preset)[1]
+    logits = {name: trained.logits[name] for name in ("dev", "test")}
     row = {
         "key": run_key(config, preset),
         **config.to_dict(),
-        "gamma_used": training.gamma,
-        "estimated_rate": training.estimated_rate,
+        "gamma_used": trained.gamma,
+        "estimated_rate": trained.estimated_rate,
+        "matrix_error": matrix_error(config, trained.matrix, splits),
         **_data_columns(splits),
         **_scores(splits, logits),
-        "predicted_confidence": predicted_confidence(config, training.gamma, splits),
+        **trusted_scores(config, splits["dev"], logits["dev"]),
+        "predicted_confidence": predicted_confidence(
+            config, trained.gamma, splits, trained.matrix
+        ),
         **environment(preset),
         "seconds": time.perf_counter() - started,
     }
@@ -136,27 +131,134 @@ def run(
             for name, scores in logits.items()
             for bin_ in reliability_rows(splits[name], scores)
         ],
-        losses=training.losses,
-        epochs=epochs,
+        losses=trained.losses,
+        epochs=trained.epochs,
         recalibration=recalibration_rows(
+            config,
             splits["dev"],
             logits["dev"],
             splits["test"],
             logits["test"],
-            _calibrators(config, training.gamma, splits),
+            _calibrators(config, trained, splits),
         ),
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a training leaves behind.
+
+    Attributes:
+        logits: Those of the words of the splits "dev" and "test", and of "train" where
+            a matrix was used.
+        gamma, estimated_rate, matrix, losses: As in `Training`.
+        epochs: Measures after some epochs, for a run with `trace=True`.
+    """
+
+    logits: dict[str, np.ndarray]
+    gamma: float
+    estimated_rate: float
+    matrix: np.ndarray | None
+    losses: list[dict[str, float]]
+    epochs: list[dict[str, Any]]
+
+
+def _trained(config: RunConfig, preset: str, share: bool) -> Trained:
+    """Trains, or returns what the same training has left behind before."""
+    if not share or config.trace:
+        return _train(config, preset, share)
+    source = source_name(corpus_name(config), preset)
+    name = f"trained-{run_key(config, preset)}-{source}"
+    return kept(name, lambda: _train(config, preset, share))
+
+
+def _train(config: RunConfig, preset: str, share: bool) -> Trained:
+    options: dict[str, Any] = {}
+    if config.targets == "posterior":
+        first = dataclasses.replace(config, targets="given")
+        logits = _trained(first, preset, share).logits["train"]
+        options["believed"] = softmax(logits.astype("float64"), axis=-1)
+    if config.drop_issues:
+        options["dropped"] = _issues(config, preset)
+    encoder, splits = _prepared(config, preset)
+    model = encoder.model()
+    training = Training(config, model, splits, **options)
+    epochs: list[dict[str, Any]] = []
+
+    def after_epoch(epoch: int, model: keras.Model) -> None:
+        epochs.append({"epoch": epoch, **_traced(model, splits)})
+
+    source = source_name(corpus_name(config), preset)
+    shared = f"{run_key(config.warmup(), preset)}-{source}"
+    training.run(after_epoch, keep=shared if share else None)
+    measured = ("dev", "test") if training.matrix is None else tuple(splits)
+    return Trained(
+        {name: logits_of(model, splits[name]) for name in measured},
+        training.gamma,
+        training.estimated_rate,
+        training.matrix,
+        training.losses,
+        epochs,
+    )
+
+
+def _prepared(config: RunConfig, preset: str) -> tuple[Encoder, dict[str, Split]]:
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(config.seed)
+    encoder = Encoder(load_backbone(preset, config.dtype), config.trainable_layers)
+    return encoder, splits_of(config, encoder, preset)
+
+
+def _issues(config: RunConfig, preset: str) -> np.ndarray:
+    """Returns which training words cleanlab finds to be labelled wrong.
+
+    Each half of the sentences is judged by a model that has seen the other half.
+    """
+    filters = checks.optional_module("study", "cleanlab.filter", extra="noise")
+    plain = dataclasses.replace(config, drop_issues=False)
+    prob = np.empty((0, len(TAGS)))
+    for half in (0, 1):
+        encoder, splits = _prepared(plain, preset)
+        train = splits["train"]
+        own = np.arange(len(train.encoded)) % 2 == half
+        model = encoder.model()
+        seen = train.take(np.flatnonzero(own))
+        Training(plain, model, {**splits, "train": seen}).run(lambda *_: None)
+        if not len(prob):
+            prob = np.empty((len(train.words), len(TAGS)))
+        judged = ~own[train.sentence_of_words]
+        other = train.take(np.flatnonzero(~own))
+        prob[judged] = softmax(logits_of(model, other).astype("float64"), axis=-1)
+    return filters.find_label_issues(train.pairs[0], prob, n_jobs=1)
+
+
+def matrix_error(
+    config: RunConfig, matrix: np.ndarray | None, splits: dict[str, Split]
+) -> float:
+    """Returns how far a matrix is from the true one, NaN without a matrix.
+
+    That is the total variation distance of two rows, averaged over the classes.
+    """
+    if matrix is None:
+        return float("nan")
+    return float(np.abs(matrix - _matrix(config, splits)).sum(axis=1).mean() / 2)
+
+
 def predicted_confidence(
-    config: RunConfig, gamma: float, splits: dict[str, Split]
+    config: RunConfig,
+    gamma: float,
+    splits: dict[str, Split],
+    matrix: np.ndarray | None = None,
 ) -> float:
     """Returns the mean confidence at the minimum of the loss, were words all sure.
 
     That is the largest probability of the loss's minimiser for the labels that a word
-    of each true class is given, averaged over the words of the test split.
+    of each true class is given, averaged over the words of the test split. NaN for
+    targets that are no labels.
     """
-    loss = loss_of(config, 0.0 if np.isnan(gamma) else gamma)
+    if config.targets != "given":
+        return float("nan")
+    loss = loss_of(config, 0.0 if np.isnan(gamma) else gamma, matrix)
     test = splits["test"]
     share = np.bincount(test.clean[test.words], minlength=len(TAGS)) / len(test.words)
     believed = loss.minimizer(_matrix(config, splits)).max(axis=-1)
@@ -194,7 +296,7 @@ def _traced(model: keras.Model, splits: dict[str, Split]) -> dict[str, float]:
 
 
 def _matrix(config: RunConfig, splits: dict[str, Split]) -> np.ndarray:
-    if config.noise in UNIFORM_NOISES:
+    if config.noise in DRAWN_NOISES:
         return noise_matrix(config)
     realised = splits["train"].matrix
     unseen = np.isnan(realised).any(axis=1, keepdims=True)
@@ -202,10 +304,13 @@ def _matrix(config: RunConfig, splits: dict[str, Split]) -> np.ndarray:
 
 
 def _calibrators(
-    config: RunConfig, gamma: float, splits: dict[str, Split]
+    config: RunConfig, trained: Trained, splits: dict[str, Split]
 ) -> dict[str, Any]:
-    # Where a loss does not tell the posterior, or noise leaves nothing, there is none.
-    loss = loss_of(config, 0.0 if np.isnan(gamma) else gamma)
+    # Where a loss does not tell the posterior, or noise leaves nothing, there is none;
+    # with a matrix in the loss there is nothing to undo.
+    if trained.matrix is not None:
+        return {}
+    loss = loss_of(config, 0.0 if np.isnan(trained.gamma) else trained.gamma)
     try:
         loss.check_invertible()
     except ValueError:

@@ -1,5 +1,6 @@
 """Training: a warm-up of cross entropy, then the loss of the run."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,18 @@ from engine._batches import OrderOfEpoch
 from engine._cache import kept
 from engine._config import RunConfig
 from engine._corpus import TAGS
-from engine._data import Split
+from engine._data import (
+    TRUSTED,
+    Split,
+    matrix_of,
+    posterior_targets,
+    trusted_of,
+)
 from engine._encoded import IGNORED
 from engine._measures import logits_of
 from keras_robust import noise
 from keras_robust.callbacks import LinearAnneal, LossSchedule
-from keras_robust.losses import GCE, SGCE, GammaCE
+from keras_robust.losses import GCE, SGCE, ForwardCorrection, GammaCE, RobustLoss
 
 AfterEpoch = Callable[[int, keras.Model], None]
 
@@ -46,14 +53,39 @@ class LossCurve(keras.callbacks.Callback):
         self._seen, self._total = done, total
 
 
-def loss_of(config: RunConfig, gamma: float) -> GCE | SGCE | GammaCE:
+class PartlyTrusted(keras.losses.Loss):
+    """A loss of labels that may be wrong, and cross entropy of those that are not.
+
+    The labels of the latter are `TRUSTED` higher. The mean is over all that count.
+    """
+
+    def __init__(self, loss: ForwardCorrection) -> None:
+        super().__init__(name="partly_trusted")
+        options = {"from_logits": True, "ignore_class": IGNORED, "reduction": "sum"}
+        self.noisy = ForwardCorrection(loss.matrix, GCE(q=loss.base.q, **options))
+        self.plain = GCE(q=0.0, **options)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        labels = keras.ops.cast(y_true, "int32")
+        trusted = labels >= TRUSTED
+        noisy = self.noisy(keras.ops.where(trusted, IGNORED, labels), y_pred)
+        known = keras.ops.where(trusted, labels - TRUSTED, IGNORED)
+        counted = keras.ops.sum(keras.ops.cast(labels != IGNORED, "float32"))
+        return (noisy + self.plain(known, y_pred)) / keras.ops.maximum(counted, 1.0)
+
+
+def loss_of(
+    config: RunConfig, gamma: float, matrix: np.ndarray | None = None
+) -> RobustLoss:
     """Returns the loss of a run, on logits."""
     options = {"from_logits": True, "ignore_class": IGNORED}
     if config.loss == "GammaCE":
         return GammaCE(gamma=gamma, b=config.gate, **options)
     if config.smoothing:
         return SGCE(q=config.q, smoothing=config.smoothing, **options)
-    return GCE(q=config.q, **options)
+    base = GCE(q=config.q, **options)
+    corrected = config.loss == "ForwardCorrection" and config.targets == "given"
+    return ForwardCorrection(matrix, base) if corrected else base
 
 
 def gamma_of(config: RunConfig, train: Split) -> float:
@@ -76,13 +108,22 @@ class Training:
     Attributes:
         gamma: γ that was used; NaN for other losses.
         estimated_rate: Noise rate estimated after the warm-up; NaN if it was not.
+        matrix: The matrix that was used; None for other losses.
         losses: Rows of the loss curve.
     """
 
     def __init__(
-        self, config: RunConfig, model: keras.Model, splits: dict[str, Split]
+        self,
+        config: RunConfig,
+        model: keras.Model,
+        splits: dict[str, Split],
+        *,
+        dropped: np.ndarray | None = None,
+        believed: np.ndarray | None = None,
     ) -> None:
         self.config, self.model, self.splits = config, model, splits
+        self.believed, self.matrix = believed, None
+        self.fed = self._with_trusted(_without(splits["train"], dropped))
         self.losses: list[dict[str, float]] = []
         self.gamma = self.estimated_rate = float("nan")
         steps = len(self._batches(0)) * config.epochs
@@ -127,11 +168,15 @@ class Training:
             self.gamma = gamma_of(config, self.splits["train"])
         if config.gamma_rule == "estimated_rate":
             self._estimate()
+        if config.loss == "ForwardCorrection":
+            self._set_matrix()
         if config.gamma_rule == "linear":
             last = config.epochs - 1
             callbacks.append(LossSchedule("gamma", LinearAnneal(1.0, epochs=last)))
             self.gamma = 1.0
-        loss = loss_of(config, 0.0 if np.isnan(self.gamma) else self.gamma)
+        loss = loss_of(config, 0.0 if np.isnan(self.gamma) else self.gamma, self.matrix)
+        if config.train_on_trusted and isinstance(loss, ForwardCorrection):
+            loss = PartlyTrusted(loss)
         self._fit(loss, config.warmup_epochs, config.epochs, callbacks)
 
     def _tracing(self, after_epoch: AfterEpoch) -> list[keras.callbacks.Callback]:
@@ -148,11 +193,32 @@ class Training:
             return
         self.estimated_rate, self.gamma = rate, gamma_of_rate(rate)
 
+    def _set_matrix(self) -> None:
+        config, splits = self.config, self.splits
+        if config.matrix_rule == "estimated":
+            dev = splits["dev"]
+            scores = logits_of(self.model, dev)
+            estimate = noise.estimate_matrix(dev.pairs[0], scores, from_logits=True)
+            self.matrix = np.asarray(estimate)
+        else:
+            self.matrix = matrix_of(config, splits)
+        if config.targets == "posterior":
+            train = splits["train"]
+            targets = posterior_targets(train, self.believed, self.matrix)
+            train = dataclasses.replace(train, targets=targets)
+            self.fed = self._with_trusted(train)
+        elif config.train_on_trusted:
+            self.fed = self._with_trusted(splits["train"], TRUSTED)
+
+    def _with_trusted(self, train: Split, offset: int = 0) -> Split:
+        if not self.config.train_on_trusted:
+            return train
+        trusted = trusted_of(self.config, self.splits["dev"])
+        return train.with_trusted(trusted, offset)
+
     def _batches(self, epoch: int) -> Any:
         config = self.config
-        return self.splits["train"].batches(
-            config.batch_size, seed=config.seed, epoch=epoch
-        )
+        return self.fed.batches(config.batch_size, seed=config.seed, epoch=epoch)
 
     def _fit(self, loss: Any, first: int, last: int, callbacks: list) -> None:
         if first == last:
@@ -174,6 +240,15 @@ class Training:
         model = self.model
         layers = [*model.trainable_variables, *model.non_trainable_variables]
         return [*layers, *self.optimizer.variables]
+
+
+def _without(train: Split, dropped: np.ndarray | None) -> Split:
+    """Returns the split without the labels of some of its words."""
+    if dropped is None:
+        return train
+    targets = train.targets.copy()
+    targets[train.words[dropped]] = IGNORED
+    return dataclasses.replace(train, targets=targets)
 
 
 class _Tracing(keras.callbacks.Callback):

@@ -76,6 +76,11 @@ CALLS = {
     "brier_decomposition": lambda d: list(calibration.brier_decomposition(d.y, d.prob)),
     "brier_score": lambda d: [calibration.brier_score(d.y, d.prob)],
     "calibration_report": lambda d: report(d.y, d.prob),
+    "choose_by_likelihood": lambda d: list(
+        calibration.choose_by_likelihood(
+            d.y, {"one": d.prob}, folds=2, groups=d.y
+        ).nll.values()
+    ),
     "expected_calibration_error": lambda d: [
         calibration.expected_calibration_error(d.y, d.prob)
     ],
@@ -102,6 +107,7 @@ CALLS = {
 TAKE_NO_TENSOR = {
     "BrierDecomposition",
     "CalibrationReport",
+    "LikelihoodChoice",
     "MatrixEstimate",
     "MeasuredValue",
     "NoisyLabels",

@@ -106,7 +106,7 @@ def test_rooms_of_calibration_do_not_import_what_is_built_on_them():
     may = {
         "_bins": set(),
         "_scores": {"_bins"},
-        "_recalibration": set(),
+        "_recalibration": {"_scores"},
         "_display": {"_bins"},
         "_report": {"_bins", "_scores", "_display"},
     }

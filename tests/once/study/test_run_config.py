@@ -7,6 +7,7 @@ import pytest
 from engine import RunConfig
 from tiny import quick
 
+CORRECTED = {"loss": "ForwardCorrection", "matrix_rule": "true"}
 # For each field a configuration, and another value for the field.
 CHANGES = {
     "noise": ({}, "pair"),
@@ -18,6 +19,11 @@ CHANGES = {
     "gamma": ({"loss": "GammaCE", "gamma": 0.1}, 0.2),
     "gamma_rule": ({"loss": "GammaCE"}, "true_rate"),
     "gate": ({"loss": "GammaCE"}, 0.2),
+    "matrix_rule": (CORRECTED, "estimated"),
+    "trusted_sentences": ({}, 100),
+    "train_on_trusted": ({"trusted_sentences": 100}, True),
+    "targets": (CORRECTED, "posterior"),
+    "drop_issues": ({}, True),
     "warmup_epochs": ({}, 0),
     "epochs": ({}, 4),
     "train_sentences": ({}, None),
@@ -33,7 +39,11 @@ CHANGES = {
 }
 # That of noise rate 0.2 before `span_smoothing` was added.
 OLD_KEY = "2846a93097931279"
-SHARED_BY_WARMUPS = ("loss", "q", "smoothing", "gamma", "gamma_rule", "gate", "trace")
+# Those that change the main part only, or, of sentences looked at again, no training.
+SHARED_BY_WARMUPS = (
+    *("loss", "q", "smoothing", "gamma", "gamma_rule", "gate", "trace"),
+    *("matrix_rule", "targets", "trusted_sentences"),
+)
 
 
 def test_every_field_is_tested():
@@ -65,6 +75,13 @@ def test_rows_from_before_a_field_keep_their_keys_and_are_read():
     assert RunConfig.from_row({**row, "span_smoothing": float("nan")}).key() == OLD_KEY
     del row["span_smoothing"]
     assert RunConfig.from_row(row).key() == OLD_KEY
+
+
+def test_what_is_looked_at_again_to_measure_only_changes_no_training():
+    measured = RunConfig(trusted_sentences=100)
+    assert measured.training() == RunConfig()
+    counted = RunConfig(**{**CORRECTED, "matrix_rule": "trusted"}, trusted_sentences=9)
+    assert counted.training() == counted
 
 
 def test_a_key_tells_backends_apart():
@@ -100,7 +117,7 @@ def test_the_warmup_is_its_own_warmup():
     [
         (
             {"noise": "loud"},
-            "`noise` must be one of 'symmetric', 'pair', 'boundary', 'expert'",
+            "`noise` must be one of 'symmetric', 'pair', 'omission', 'boundary', 'exp",
         ),
         ({"loss": "MAE"}, "`loss` must be one of 'CE', 'GCE', 'SGCE', 'GammaCE'"),
         ({"gamma_rule": "best"}, "`gamma_rule` must be one of 'fixed'"),
@@ -134,6 +151,16 @@ def test_the_warmup_is_its_own_warmup():
         (
             {"loss": "GammaCE", "gamma_rule": "linear", "epochs": 1},
             "`epochs` must be at least 2 for gamma_rule='linear'",
+        ),
+        ({"matrix_rule": "true"}, "must be 'none' unless for ForwardCorrection"),
+        ({"loss": "ForwardCorrection"}, "must be 'none' unless for ForwardCorrection"),
+        ({"targets": "posterior"}, "`targets` must be 'given' without a matrix"),
+        ({**CORRECTED, "drop_issues": True}, "`drop_issues` must be False unless"),
+        ({"train_on_trusted": True}, "`trusted_sentences` must be above 0"),
+        ({**CORRECTED, "matrix_rule": "trusted"}, "`trusted_sentences` must be above"),
+        (
+            {"train_on_trusted": True, "trusted_sentences": 1, "span_smoothing": 0.1},
+            "`train_on_trusted` must be False with `span_smoothing`",
         ),
         ({"noise": "weak", "noise_rate": 0.1}, "`noise_rate` must be 0 for the noise"),
     ],

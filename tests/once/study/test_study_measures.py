@@ -124,7 +124,7 @@ def test_temperatures_are_fitted_on_true_and_on_given_development_labels():
     words = [" ".join(np.array(TAGS)[labels]) for labels in (truth, given)]
     dev, test = split_of(words[0], given=words[1]), split_of(words[0])
     logits = np.tile(5 * np.eye(9)[0], (n, 1)).astype("float32")
-    rows = recalibration_rows(dev, logits, test, logits, {})
+    rows = recalibration_rows(quick(), dev, logits, test, logits, {})
     found = {row["method"]: row for row in rows}
     for method, right in (("temperature_clean", 0.9), ("temperature_noisy", 0.5)):
         expected = 5 / np.log(8 * right / (1 - right))
