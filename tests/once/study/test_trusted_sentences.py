@@ -1,0 +1,215 @@
+"""Sentences that were looked at again, and what training makes of them."""
+
+import dataclasses
+
+import engine
+import keras
+import numpy as np
+import pytest
+from engine._corpus import TAGS
+from engine._data import (
+    TRUSTED,
+    matrix_of,
+    posterior_targets,
+    splits_of,
+    trusted_of,
+    trusted_sentences,
+)
+from engine._encoded import IGNORED
+from engine._encoder import Encoder, load_backbone
+from engine._measures import trusted_scores
+from engine._run import _issues, matrix_error
+from engine._train import PartlyTrusted
+from scipy.special import log_softmax
+from tiny import quick
+
+from keras_robust import ForwardCorrection, noise
+from keras_robust.calibration import choose_by_likelihood
+
+K = len(TAGS)
+CORRECTED = {"loss": "ForwardCorrection", "matrix_rule": "trusted"}
+
+
+def splits(config, preset):
+    encoder = Encoder(load_backbone(preset, config.dtype), config.trainable_layers)
+    return splits_of(config, encoder, preset)
+
+
+@pytest.fixture(scope="module")
+def weak(preset):
+    """Splits in which names are missed by an annotator."""
+    return splits(quick(noise="weak", trusted_sentences=20), preset)
+
+
+def test_trusted_sentences_are_drawn_by_the_seed_from_the_development_split(weak):
+    dev = weak["dev"]
+    config = quick(noise="weak", trusted_sentences=20)
+    chosen = trusted_sentences(config, dev)
+    assert len(set(chosen.tolist())) == 20
+    taken = trusted_of(config, dev)
+    np.testing.assert_array_equal(taken.encoded.lengths, dev.encoded.lengths[chosen])
+    first = slice(dev.encoded.offsets[chosen[0]], None)
+    length = taken.encoded.lengths[0]
+    np.testing.assert_array_equal(taken.clean[:length], dev.clean[first][:length])
+    np.testing.assert_array_equal(taken.given[:length], dev.given[first][:length])
+    other = trusted_sentences(dataclasses.replace(config, seed=1), dev)
+    assert set(other.tolist()) != set(chosen.tolist())
+
+
+def test_the_matrix_is_counted_on_them(weak):
+    config = quick(noise="weak", trusted_sentences=20, **CORRECTED)
+    given, clean = trusted_of(config, weak["dev"]).pairs
+    expected = noise.matrix_from_pairs(given, clean, K).matrix
+    np.testing.assert_array_equal(matrix_of(config, weak), expected)
+    omission = matrix_of(dataclasses.replace(config, matrix_rule="omission"), weak)
+    missed = np.mean([g == 0 for g, c in zip(given, clean) if c != 0])
+    np.testing.assert_allclose(omission, noise.omission_matrix(K, missed))
+    true = dataclasses.replace(config, matrix_rule="true", trusted_sentences=0)
+    given, clean = weak["train"].pairs
+    whole = noise.matrix_from_pairs(given, clean, K).matrix
+    np.testing.assert_array_equal(matrix_of(true, weak), whole)
+
+
+def test_the_error_of_a_matrix_is_the_mean_distance_of_its_rows(weak):
+    config, realised = quick(noise="weak"), weak["train"].matrix
+    realised = np.where(np.isnan(realised), np.eye(K), realised)  # of I-LOC is none
+    assert matrix_error(config, realised, weak) == 0
+    realised[2] = np.eye(K)[5]  # from a distribution with no mass there
+    missed = 1 / K
+    assert matrix_error(config, realised, weak) == pytest.approx(missed)
+    assert np.isnan(matrix_error(config, None, weak))
+
+
+def test_posterior_targets_are_bayes_of_word_and_given_label(weak):
+    train = weak["train"]
+    rng = np.random.default_rng(0)
+    prob = rng.dirichlet(np.ones(K), len(train.words))
+    matrix = rng.dirichlet(np.ones(K), K)
+    targets = posterior_targets(train, prob, matrix)
+    assert (targets[train.clean == IGNORED] == IGNORED).all()
+    for i in (0, 7, 31):
+        given = train.given[train.words[i]]
+        joint = np.array([prob[i, k] * matrix[k, given] for k in range(K)])
+        np.testing.assert_allclose(
+            targets[train.words[i]], joint / joint.sum(), rtol=1e-5
+        )
+
+
+def test_trusted_sentences_join_the_training_sentences_with_their_truth(weak):
+    config = quick(noise="weak", trusted_sentences=20)
+    train, trusted = weak["train"], trusted_of(config, weak["dev"])
+    size = len(train.clean)
+    both = train.with_trusted(trusted, TRUSTED)
+    assert len(both.encoded) == len(train.encoded) + 20
+    np.testing.assert_array_equal(both.targets[:size], train.targets)
+    added = both.targets[size:]
+    known = trusted.clean != IGNORED
+    np.testing.assert_array_equal(added[known], trusted.clean[known] + TRUSTED)
+    assert (added[~known] == IGNORED).all()
+    hidden = trusted.hidden[trusted.origin]
+    np.testing.assert_array_equal(both.hidden[both.origin[size:]], hidden)
+    soft = np.zeros((size, K), "float32")
+    rows = dataclasses.replace(train, targets=soft).with_trusted(trusted, 0).targets
+    np.testing.assert_array_equal(
+        rows[size:][known], np.eye(K, dtype="float32")[trusted.clean[known]]
+    )
+    assert (rows[size:][~known] == IGNORED).all()
+
+
+def test_trusted_labels_cost_cross_entropy_and_the_others_are_corrected():
+    rng = np.random.default_rng(0)
+    matrix = rng.dirichlet(np.ones(K), K)
+    logits = rng.normal(size=(2, 4, K)).astype("float32")
+    labels = np.array([[3, TRUSTED + 3, IGNORED, 0], [TRUSTED, 8, 1, IGNORED]])
+    loss = PartlyTrusted(ForwardCorrection(matrix, from_logits=True))
+    found = keras.ops.convert_to_numpy(loss(labels, logits))
+    log_p = log_softmax(logits.astype("float64"), axis=-1)
+    noisy = np.log(np.exp(log_p) @ matrix)
+    costs = [
+        -(log_p[at][y - TRUSTED] if y >= TRUSTED else noisy[at][y])
+        for at, y in np.ndenumerate(labels)
+        if y != IGNORED
+    ]
+    assert found == pytest.approx(np.mean(costs), rel=1e-5)
+
+
+def test_omission_takes_entities_for_o_and_nothing_else(preset):
+    train = splits(quick(noise="omission", noise_rate=0.4), preset)["train"]
+    given, clean = train.pairs
+    assert (given[clean == 0] == 0).all()
+    entities = clean > 0
+    assert set(given[entities & (given != clean)]) == {0}
+    n = entities.sum()
+    missed = np.mean(given[entities] == 0)
+    assert abs(missed - 0.4) < 4 * np.sqrt(0.24 / n)
+
+
+def test_trusted_scores_are_those_of_the_choice(weak):
+    config = quick(noise="weak", trusted_sentences=20)
+    dev = weak["dev"]
+    logits = np.random.default_rng(0).normal(size=(len(dev.words), K))
+    logits += 2 * np.eye(K)[dev.clean[dev.words]]
+    assert np.isnan(trusted_scores(quick(), dev, logits)["trusted_nll"])
+    found = trusted_scores(config, dev, logits)
+    sentence = dev.sentence_of_words
+    chosen = trusted_sentences(config, dev)
+    rows = np.concatenate([np.flatnonzero(sentence == s) for s in chosen])
+    order = np.concatenate([[n] * np.sum(sentence == s) for n, s in enumerate(chosen)])
+    labels = dev.clean[dev.words][rows]
+    expected = choose_by_likelihood(
+        labels, {"run": logits[rows]}, from_logits=True, groups=order
+    )
+    assert found["trusted_nll"] == pytest.approx(expected.nll["run"])
+    assert found["trusted_entities"] == np.sum(labels > 0)
+
+
+def test_runs_with_a_matrix_learn_and_a_training_is_made_once(preset):
+    made = [
+        engine.run(
+            quick(noise="crowd", trusted_sentences=24, **CORRECTED, **options),
+            share_warmup=True,
+        )
+        for options in (
+            {},
+            {"targets": "posterior"},
+            {"train_on_trusted": True},
+            {"train_on_trusted": True, "targets": "posterior", "q": 0.3},
+        )
+    ]
+    for result in made:
+        assert result.row["test_accuracy"] > 0.5
+        assert 0 < result.row["trusted_nll"] < 3
+        assert 0 < result.row["matrix_error"] < 0.5
+        methods = [row["method"] for row in result.recalibration]
+        assert "temperature_trusted" in methods
+    # With fewer to measure it by, the same model: nothing is trained again.
+    started = engine.run(quick(noise="crowd", trusted_sentences=24), share_warmup=True)
+    again = engine.run(quick(noise="crowd", trusted_sentences=12), share_warmup=True)
+    assert again.row["key"] != started.row["key"]
+    assert again.row["test_nll"] == started.row["test_nll"]
+    assert again.row["trusted_nll"] != started.row["trusted_nll"]
+
+
+def test_the_estimated_matrix_needs_no_truth(preset):
+    config = quick(
+        noise="omission",
+        noise_rate=0.3,
+        loss="ForwardCorrection",
+        matrix_rule="estimated",
+        epochs=4,
+        warmup_epochs=3,
+    )
+    row = engine.run(config).row
+    assert row["matrix_error"] < 0.3
+    assert row["test_accuracy"] > 0.5
+
+
+def test_labels_that_cleanlab_finds_wrong_are_left_out(preset):
+    config = quick(noise_rate=0.3, drop_issues=True, epochs=3)
+    train = splits(config, preset)["train"]
+    given, clean = train.pairs
+    found = _issues(config, preset)
+    wrong = given != clean
+    # Drawn at random, it would be right as often as labels are wrong.
+    assert wrong[found].mean() > wrong.mean() + 0.3
+    assert engine.run(config).row["test_accuracy"] > 0.5
