@@ -269,7 +269,14 @@ def _data_columns(splits: dict[str, Split]) -> dict[str, Any]:
     sizes = {f"{name}_sentences_used": len(s.encoded) for name, s in splits.items()}
     words = {f"{name}_words": len(s.words) for name, s in splits.items()}
     rates = {f"{name}_realised_rate": splits[name].rate for name in ("train", "dev")}
-    return {**sizes, **words, **rates}
+    given, clean = splits["train"].pairs
+    wrong = given != clean
+    kinds = {
+        "train_missed": wrong & (given == 0),
+        "train_invented": wrong & (clean == 0),
+    }
+    shares = {name: float(kind.mean()) for name, kind in kinds.items()}
+    return {**sizes, **words, **rates, **shares}
 
 
 def _scores(splits: dict[str, Split], logits: dict[str, Any]) -> dict[str, float]:
