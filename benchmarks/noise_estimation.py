@@ -84,7 +84,7 @@ def measure(true: Any, given: Any, prob: Any, matrix: Any, about: dict) -> list[
             continue
         try:
             estimate = estimate_matrix(given, prob, **how)
-            row = {"error": np.abs(estimate - matrix).sum(axis=1).mean() / 2}
+            row = {"error": np.abs(estimate.matrix - matrix).sum(axis=1).mean() / 2}
         except ValueError:
             row = {}
         rows.append({"quantity": "matrix", **how, **about, **row})

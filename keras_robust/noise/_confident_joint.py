@@ -6,8 +6,13 @@ from keras_robust._inputs import checks
 from keras_robust.noise._rows import Rows
 
 
-def confident_joint(owner: str, rows: Rows) -> np.ndarray:
-    """Returns counts of shape (K, K), entry [i, j]: true class i was given label j."""
+def confident_joint(owner: str, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Returns counts of shape (K, K), and how many rows of each true class they tell.
+
+    Entry [i, j]: true class i was given label j, scaled to the counts of the labels, as
+    cleanlab does. Fewer rows are really counted: of a class of which the model is sure
+    of hardly any row, none.
+    """
     count = checks.optional_module(owner, "cleanlab.count", extra="noise")
     never = np.setdiff1d(np.arange(rows.num_classes), rows.given)
     if never.size:
@@ -21,15 +26,6 @@ def confident_joint(owner: str, rows: Rows) -> np.ndarray:
     joint = count.compute_confident_joint(rows.given, rows.prob, calibrate=False)
     # cleanlab puts a 1 on the diagonal of a class without confident examples, whose
     # labels would then all seem to be right. Its rows are given, its columns true.
-    unsure = np.flatnonzero(joint.sum(axis=0) <= 1)
-    if unsure.size:
-        raise checks.invalid(
-            owner,
-            "y_prob",
-            "confident of at least two rows of every class, for "
-            'method="confident_joint"',
-            f"at most one row of class {unsure.tolist()}",
-            "The model does not know these classes: train it longer, or leave them "
-            "out.",
-        )
-    return count.calibrate_confident_joint(joint, rows.given).T
+    counted = joint.sum(axis=0)
+    counted = np.where(counted > 1, counted, 0)
+    return count.calibrate_confident_joint(joint, rows.given).T, counted

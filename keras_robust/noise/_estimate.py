@@ -1,12 +1,15 @@
 """Label noise read off noisy labels and the predictions of a model."""
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 
 from keras_robust._inputs import checks
 from keras_robust.noise._confident_joint import confident_joint
+from keras_robust.noise._matrix_estimate import MatrixEstimate
+from keras_robust.noise._prior import fitted_prior, matrix_of_counts
 from keras_robust.noise._rows import Rows, read_rows
 
 # Measured in benchmarks/noise_estimation.py: the surer the rows, the fewer errors of
@@ -100,7 +103,7 @@ def estimate_rate(
         owner, labels, y_prob, from_logits=from_logits, ignore_class=ignore_class
     )
     if method == "confident_joint":
-        joint = confident_joint(owner, rows)
+        joint = _confident_of_all(owner, rows)
         rate = 1 - np.trace(joint) / joint.sum()
     else:
         rows = rows.surest(quantile)
@@ -114,11 +117,12 @@ def estimate_matrix(
     labels: Any,
     y_prob: Any,
     *,
+    prior: Any = None,
     method: str = "agreement",
     quantile: float | None = None,
     from_logits: bool = False,
     ignore_class: int | None = -100,
-) -> np.ndarray:
+) -> MatrixEstimate:
     """Estimates the transition matrix from noisy labels and predictions.
 
     Use it for `ForwardCorrection` or `AnalyticCalibration` where noise is uneven: cats
@@ -136,14 +140,21 @@ def estimate_matrix(
     the average row labelled so.
 
     Every method learns row i from the rows predicted as class i: the fewer they are,
-    the less sure is the row. An error of the model shows as noise: two classes that
-    the model confuses seem to be confused by the annotators.
+    the less sure is the row, and the more it borrows from the others, by the prior of
+    `matrix_from_pairs`. The intervals of the estimate are about the number of rows. An
+    error of the model shows as noise, and no interval has it in: two classes that the
+    model confuses seem to be confused by the annotators, and what annotators and model
+    both get wrong is not seen. Rows that somebody looked at again tell
+    (`matrix_from_pairs`).
 
     Args:
         labels: Given labels, integer class ids of shape `(...)` or `(..., 1)`, or
             one-hot integers of the shape of `y_prob`.
         y_prob: Out-of-sample probabilities of shape `(..., K)`, or logits with
             `from_logits=True`; `K = 1` means a single sigmoid output.
+        prior: Pseudo-counts of shape `(K, K)`, all at least 0, that are added to the
+            counts; zeros give the shares alone. Defaults to None: learnt from the
+            counts, as `matrix_from_pairs` does.
         method: `"agreement"`, `"anchor"` or `"confident_joint"`; the last needs
             cleanlab, which the extra `noise` brings. Defaults to `"agreement"`.
         quantile: Quantile in [0, 1] of the confidence, among the rows predicted as a
@@ -153,14 +164,19 @@ def estimate_matrix(
         ignore_class: Label of positions that are left out, or None. Defaults to -100.
 
     Returns:
-        Float64 array of shape `(K, K)`, T[i, j] = P(given j | true i), rows summing to
-        1. A label that was never given to the rows of a class has a 0 there, with
-        `"agreement"` and `"confident_joint"`.
+        A `MatrixEstimate`, which is taken for its matrix, T[i, j] = P(given j | true
+        i). Its `counts` are labels of the rows that count; with `"confident_joint"`
+        in the shares to which cleanlab scales them. With `"anchor"`, which counts
+        nothing, they are the mean prediction times the number of anchors: a class that
+        has anchors borrows nothing, and the intervals are those that as many labels
+        would leave, whether the model is calibrated or not. A class that is never
+        predicted (never confidently, with `"confident_joint"`) has no counts and the
+        row of its prior, learnt from the other classes; a warning names it.
 
     Raises:
-        ValueError: If labels and predictions do not fit together, a class is never
-            predicted, or, for `"confident_joint"`, never given or never confident: its
-            row is not known.
+        ValueError: If labels and predictions do not fit together, only one class is
+            ever predicted and there is no `prior`, a class has neither rows nor a
+            prior, or, for `"confident_joint"`, is never given.
         TypeError: If labels are not integers, or an argument is of the wrong type.
         ImportError: If cleanlab is needed and missing.
 
@@ -170,11 +186,15 @@ def estimate_matrix(
         >>> true = np.random.default_rng(0).integers(0, 3, 30_000)
         >>> given = flip_labels(true, pair_matrix(3, 0.3), seed=0).labels
         >>> logits = 3.0 * np.eye(3)[true]  # of a model that knows the classes
-        >>> estimate_matrix(given, logits, from_logits=True).round(1).tolist()
+        >>> estimate = estimate_matrix(given, logits, from_logits=True)
+        >>> estimate.matrix.round(1).tolist()
         [[0.7, 0.3, 0.0], [0.0, 0.7, 0.3], [0.3, 0.0, 0.7]]
+        >>> low, high = estimate.interval()
+        >>> bool(low[0, 1] < 0.3 < high[0, 1] < low[0, 1] + 0.05)
+        True
 
     Reference:
-        As for `estimate_rate`.
+        As for `estimate_rate`, and for the prior as for `matrix_from_pairs`.
     """
     owner = "estimate_matrix"
     quantile = _checked_quantile(owner, method, quantile, _MATRIX_QUANTILES)
@@ -182,13 +202,19 @@ def estimate_matrix(
         owner, labels, y_prob, from_logits=from_logits, ignore_class=ignore_class
     )
     if method == "confident_joint":
-        matrix = confident_joint(owner, rows).astype("float64")
+        joint, counted = confident_joint(owner, rows)
+        counts = joint * (counted / np.maximum(joint.sum(axis=1), 1))[:, None]
     else:
-        _check_all_predicted(owner, rows)
         classes = range(rows.num_classes)
-        sure = [rows.predicted_as(label).surest(quantile) for label in classes]
-        matrix = np.stack([_mean_label(part, method) for part in sure])
-    return matrix / matrix.sum(axis=1, keepdims=True)
+        parts = [rows.predicted_as(label) for label in classes]
+        counts = np.stack(
+            [_label_counts(part.surest(quantile), method) for part in parts]
+        )
+    _check_known(owner, counts, prior)
+    if method == "anchor" and prior is None:
+        # There is less chance in a mean prediction than in as many labels.
+        prior = np.where(counts.any(axis=1, keepdims=True), 0.0, fitted_prior(counts))
+    return matrix_of_counts(owner, counts, prior)
 
 
 def _checked_quantile(
@@ -210,22 +236,46 @@ def _checked_quantile(
     return checks.fraction(owner, "quantile", quantile, fix=fix)
 
 
-def _mean_label(rows: Rows, method: str) -> np.ndarray:
-    if method == "anchor":
-        return rows.prob.mean(axis=0)
-    return np.bincount(rows.given, minlength=rows.num_classes) / len(rows.given)
-
-
-def _check_all_predicted(owner: str, rows: Rows) -> None:
-    never = np.setdiff1d(np.arange(rows.num_classes), rows.predicted)
-    if never.size:
+def _confident_of_all(owner: str, rows: Rows) -> np.ndarray:
+    joint, counted = confident_joint(owner, rows)
+    unsure = np.flatnonzero(counted == 0)
+    if unsure.size:
         raise checks.invalid(
             owner,
             "y_prob",
-            "such that every class is the likeliest of some row",
-            f"no row predicted as class {never.tolist()}",
+            "confident of at least two rows of every class, for "
+            'method="confident_joint"',
+            f"at most one row of class {unsure.tolist()}",
             "The model does not know these classes: train it longer, or leave them "
-            "out. Their rows of the matrix cannot be estimated.",
+            "out.",
+        )
+    return joint
+
+
+def _label_counts(rows: Rows, method: str) -> np.ndarray:
+    if method == "anchor":
+        return rows.prob.sum(axis=0)
+    return np.bincount(rows.given, minlength=rows.num_classes).astype("float64")
+
+
+def _check_known(owner: str, counts: np.ndarray, prior: Any) -> None:
+    known = counts.any(axis=1)
+    if known.sum() < 2 and prior is None:
+        raise checks.invalid(
+            owner,
+            "y_prob",
+            "such that at least two classes are the likeliest of some row",
+            f"class {np.flatnonzero(known).tolist()} alone",
+            "The model has learnt nothing yet: train it longer, or pass a `prior`.",
+        )
+    if not known.all():
+        warnings.warn(
+            f"{owner}: the model predicts no row as class "
+            f"{np.flatnonzero(~known).tolist()}. Nothing is known of how these classes "
+            "are labelled: their rows of the matrix are the prior's, borrowed from the "
+            "other classes where it is learnt. Train longer, or look at some of their "
+            "rows again (matrix_from_pairs).",
+            stacklevel=3,
         )
 
 

@@ -10,10 +10,11 @@ from keras_robust._inputs.options import checked_level
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MatrixEstimate:
-    """A transition matrix counted on rows of known labels, and how sure it is.
+    """A transition matrix that was counted, and how sure it is.
 
-    Made by `matrix_from_pairs` and `matrix_from_annotators`. Functions and losses that
-    take a transition matrix take it as it is.
+    Made by `matrix_from_pairs`, of rows whose true labels are known, and by
+    `estimate_matrix`, of predictions instead. Functions and losses that take a
+    transition matrix take it as it is.
 
     Row i of the matrix is the mean of a Dirichlet distribution with the parameters
     `prior[i] + counts[i]`: what is known of P(given | true i) after the counts.

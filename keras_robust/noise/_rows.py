@@ -32,6 +32,8 @@ class Rows(NamedTuple):
 
     def surest(self, quantile: float) -> "Rows":
         """Returns the rows whose confidence is at the quantile or above, ties too."""
+        if not len(self.given):
+            return self
         confidence = self.prob.max(axis=-1)
         keep = confidence >= np.quantile(confidence, quantile, method="lower")
         return Rows(self.given[keep], self.prob[keep])

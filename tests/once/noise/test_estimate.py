@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from keras_robust.noise import (
+    MatrixEstimate,
     estimate_matrix,
     estimate_rate,
     flip_labels,
     gamma_from_noise_rate,
+    matrix_from_pairs,
+    omission_matrix,
     pair_matrix,
     symmetric_matrix,
 )
@@ -133,8 +136,8 @@ def test_a_matrix_is_given_by_true_class_in_rows(method, matrix):
     found = estimate_matrix(given, noisy, method=method)
     # Transposed, these would be off by .2 and more.
     np.testing.assert_allclose(found, matrix, atol=0.04)
-    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
-    assert found.dtype == "float64"
+    np.testing.assert_allclose(found.matrix.sum(1), 1, rtol=1e-12)
+    assert isinstance(found, MatrixEstimate)
 
 
 def test_rare_classes_have_rows_of_their_own():
@@ -163,17 +166,32 @@ def test_agreement_counts_labels_of_the_surest_rows():
     with pytest.raises(ValueError, match="more than by chance"):
         estimate_rate(*many, quantile=0.5)
     # Of all predicted as 0, from .7 on: labels 0, 1, 1. As 1, .65 on: labels 0, 1.
-    np.testing.assert_allclose(
-        estimate_matrix(GIVEN, PROB), [[1 / 3, 2 / 3], [0.5, 0.5]]
-    )
-    np.testing.assert_allclose(estimate_matrix(GIVEN, PROB, quantile=1.0), np.eye(2))
+    found = estimate_matrix(GIVEN, PROB, prior=np.zeros((2, 2)))
+    np.testing.assert_allclose(found, [[1 / 3, 2 / 3], [0.5, 0.5]])
+    assert found.counts.tolist() == [[1, 2], [1, 1]]
+    found = estimate_matrix(GIVEN, PROB, quantile=1.0, prior=np.full((2, 2), 0.5))
+    np.testing.assert_allclose(found, [[0.75, 0.25], [0.25, 0.75]])
+
+
+def test_what_is_learnt_for_a_prior_is_that_of_pairs():
+    _, given, noisy = simulated(UNEVEN, 0)
+    sure = np.zeros(N, bool)
+    top, predicted = noisy.max(-1), noisy.argmax(-1)
+    for label in range(3):
+        mine = predicted == label
+        sure |= mine & (top >= np.quantile(top[mine], 0.5, method="lower"))
+    expected = matrix_from_pairs(given[sure], predicted[sure], 3)
+    found = estimate_matrix(given, noisy)
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    np.testing.assert_allclose(found.prior, expected.prior)
+    np.testing.assert_allclose(found, expected)
 
 
 def test_an_anchor_is_the_mean_prediction_of_the_surest_rows():
-    np.testing.assert_allclose(
-        estimate_matrix(GIVEN, PROB, method="anchor", quantile=0.5),
-        [[0.8, 0.2], [0.175, 0.825]],  # (.9 + .8 + .7) / 3, (.65 + 1) / 2
-    )
+    found = estimate_matrix(GIVEN, PROB, method="anchor", quantile=0.5)
+    # (.9 + .8 + .7) / 3, (.65 + 1) / 2; counts of three rows and of two.
+    np.testing.assert_allclose(found, [[0.8, 0.2], [0.175, 0.825]])
+    np.testing.assert_allclose(found.counts.sum(1), [3, 2])
     many = (np.tile(GIVEN, 500), np.tile(PROB, (500, 1)))
     found = estimate_rate(*many, method="anchor", quantile=0.6)
     assert found == pytest.approx(1 - (0.8 + 0.9 + 1) / 3)
@@ -189,10 +207,13 @@ def test_the_confident_joint_is_that_of_its_formula():
         confident = [j for j in range(3) if row[j] >= threshold[j]]
         if confident:
             joint[label, max(confident, key=lambda j: row[j])] += 1
+    counted = joint.sum(0)
     joint *= (np.bincount(given) / joint.sum(1))[:, None]
     expected = joint.T / joint.T.sum(1, keepdims=True)
-    found = estimate_matrix(given, noisy, method="confident_joint")
+    how = {"method": "confident_joint", "prior": np.zeros((3, 3))}
+    found = estimate_matrix(given, noisy, **how)
     np.testing.assert_allclose(found, expected, atol=1e-3)  # it rounds counts
+    np.testing.assert_allclose(found.counts.sum(1), counted)  # not all rows
     rate = estimate_rate(given, noisy, method="confident_joint")
     assert rate == pytest.approx(1 - np.trace(joint) / joint.sum(), abs=1e-3)
 
@@ -220,7 +241,8 @@ def test_shapes_logits_and_ignored_positions_change_nothing(function, method):
         (given.tolist(), noisy.tolist(), {}),
     ]:
         found = function(labels, prob, method=method, **options)
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        # The prior's search ends where rounding has no say in it up to 1e-6 or so.
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("function", [estimate_rate, estimate_matrix])
@@ -255,26 +277,58 @@ def test_labels_that_tell_nothing_are_an_error(method):
         estimate_rate(labels, untrained, from_logits=True, method=method)
 
 
+# Class 3 is as likely in every row: as likely as on average, but another is likelier.
+NEVER_THREE = (
+    np.array([0, 1, 2, 3] * 50),
+    np.tile(0.6 * np.eye(4)[[0, 1, 2, 0]] + 0.1, (50, 1)),
+)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_class_that_is_never_predicted_has_the_row_of_the_prior(method):
+    with pytest.warns(UserWarning, match=r"estimate_matrix: .* no row as class \[3\]"):
+        found = estimate_matrix(*NEVER_THREE, method=method)
+    assert found.counts.any(1).tolist() == [True, True, True, False]
+    np.testing.assert_allclose(found.matrix[3], found.prior[3] / found.prior[3].sum())
+    own = np.arange(16.0).reshape(4, 4)
+    with pytest.warns(UserWarning, match="borrowed from the other"):
+        found = estimate_matrix(*NEVER_THREE, method=method, prior=own)
+    np.testing.assert_allclose(found.matrix[3], own[3] / own[3].sum())
+    with (
+        pytest.warns(UserWarning, match="no row as class"),
+        pytest.raises(ValueError, match="estimate_matrix: `prior` must be above 0"),
+    ):
+        estimate_matrix(*NEVER_THREE, method=method, prior=0 * own)
+
+
+def test_a_class_that_is_never_predicted_borrows_what_the_others_are_like():
+    # Entities missed by 30 %; the model knows all but the last of them.
+    matrix = omission_matrix(5, 0.3)
+    _, given, noisy = simulated(matrix, 0, overlap=0.6)
+    four = noisy * np.array([1, 1, 1, 1, 0])
+    known = given != 4
+    with pytest.warns(UserWarning, match=r"class \[4\]"):
+        found = estimate_matrix(
+            given[known], four[known] / four[known].sum(-1)[:, None]
+        )
+    assert found.matrix[4, 0] == pytest.approx(0.3, abs=0.1)
+    low, high = found.interval()
+    assert low[4, 0] < 0.3 < high[4, 0]
+
+
 def test_a_class_of_which_nothing_is_known_is_an_error():
     _, given, noisy = simulated(symmetric_matrix(4, 0.2), 0)
-    three = np.concatenate([noisy[:, :3], 0 * noisy[:, :1]], -1)
-    three /= three.sum(-1, keepdims=True)
-    for method in ("agreement", "anchor"):
-        with pytest.raises(ValueError, match=r"no row predicted as class \[3\]"):
-            estimate_matrix(given, three, method=method)
     fewer = np.where(given == 3, -100, given)
     for function in (estimate_rate, estimate_matrix):
         with pytest.raises(ValueError, match=r"no label of class \[3\]"):
             function(fewer, noisy, method="confident_joint")
-        with pytest.raises(ValueError, match=r"at most one row of class \[3\]"):
-            function(
-                np.array([0, 1, 2, 3] * 50),
-                # Class 3 is as likely in every row: as likely as on average, but
-                # another class is likelier.
-                np.tile(0.6 * np.eye(4)[[0, 1, 2, 0]] + 0.1, (50, 1)),
-                method="confident_joint",
-            )
-    assert estimate_matrix(fewer, noisy)[:, 3].tolist() == [0, 0, 0, 0]
+    with pytest.raises(ValueError, match=r"at most one row of class \[3\]"):
+        estimate_rate(*NEVER_THREE, method="confident_joint")
+    only = np.tile([0.4, 0.3, 0.3], (9, 1))
+    with pytest.raises(ValueError, match=r"two classes are .* class \[0\] alone"):
+        estimate_matrix(np.arange(9) % 3, only)
+    found = estimate_matrix(fewer, noisy, prior=np.zeros((4, 4)))
+    assert found.matrix[:, 3].tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("function", [estimate_rate, estimate_matrix])

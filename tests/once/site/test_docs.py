@@ -122,7 +122,7 @@ def test_the_code_of_the_guide_to_the_losses_runs():
             compile(code.replace("epochs=5", "epochs=2"), "choosing.md", "exec"), names
         )
     assert 0.0 <= names["rate"] <= 1.0
-    assert names["matrix"].shape == (3, 3)
+    assert np.shape(names["matrix"]) == (3, 3)
     assert names["model"].loss.q == pytest.approx(0.6)  # after the warm-up
 
 
