@@ -1,6 +1,7 @@
 """Training: a warm-up of cross entropy, then the loss of the run."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -198,8 +199,10 @@ class Training:
         if config.matrix_rule == "estimated":
             dev = splits["dev"]
             scores = logits_of(self.model, dev)
-            estimate = noise.estimate_matrix(dev.pairs[0], scores, from_logits=True)
-            self.matrix = np.asarray(estimate)
+            with warnings.catch_warnings():  # of rare tags that are never predicted
+                warnings.simplefilter("ignore", UserWarning)
+                estimate = noise.estimate_matrix(dev.pairs[0], scores, from_logits=True)
+            self.matrix = estimate.matrix
         else:
             self.matrix = matrix_of(config, splits)
         if config.targets == "posterior":
