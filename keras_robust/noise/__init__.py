@@ -2,6 +2,7 @@
 
 from keras_robust.noise._estimate import estimate_matrix, estimate_rate
 from keras_robust.noise._flip import flip_labels
+from keras_robust.noise._label_posterior import LabelPosterior
 from keras_robust.noise._matrices import (
     gamma_from_noise_rate,
     omission_matrix,
@@ -16,6 +17,7 @@ from keras_robust.noise._span_smoothing import SpanSmoothing
 from keras_robust.noise._spans import corrupt_spans
 
 __all__ = [
+    "LabelPosterior",
     "MatrixEstimate",
     "NoisyLabels",
     "RowsToCheck",

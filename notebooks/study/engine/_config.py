@@ -36,7 +36,6 @@ _NOT_IN_WARMUP = (
     "gamma_rule",
     "gate",
     "matrix_rule",
-    "targets",
     "trace",
 )
 # Others would need their loss scaled, or cannot be kept in NumPy files.
@@ -82,10 +81,10 @@ class RunConfig:
             drawn by `seed`. Their truth gives the matrix, a temperature and the
             likelihood by which a loss is chosen. Defaults to 0.
         train_on_trusted: Whether to train on them too, with their true labels.
-        targets: What to train on after the warm-up: `"given"`, the given labels; or
-            `"posterior"`, the probabilities of the true label given both the word, as
-            the same run with given labels has learnt it, and its given label, by the
-            matrix. Defaults to `"given"`.
+        targets: What to train on: `"given"`, the given labels; or `"posterior"`, the
+            probabilities of the true label given both the word and its given label, by
+            `noise.LabelPosterior`, from models of the other half of the sentences and
+            the sentences that were looked at again. Defaults to `"given"`.
         drop_issues: Whether to leave out the training labels that cleanlab finds
             wrong, by two models of half the sentences each. Defaults to False.
         warmup_epochs: Epochs of plain cross entropy before the loss takes over.
@@ -222,8 +221,8 @@ class RunConfig:
         corrected = self.loss == "ForwardCorrection"
         if corrected != (self.matrix_rule != "none"):
             self._refuse("matrix_rule", "'none' unless for ForwardCorrection", "")
-        if self.targets == "posterior" and not corrected:
-            expected = "'given' without a matrix: the loss ForwardCorrection has one"
+        if self.targets == "posterior" and (corrected or self.drop_issues):
+            expected = "'given' where labels are corrected or left out otherwise"
             self._refuse("targets", expected, "")
         if self.needs_trusted and not self.trusted_sentences:
             fix = "Pass how many sentences were looked at again, such as 100."
@@ -241,7 +240,7 @@ class RunConfig:
     def needs_trusted(self) -> bool:
         """Whether training itself needs sentences that were looked at again."""
         counted = self.matrix_rule in ("omission", "trusted")
-        return counted or self.train_on_trusted
+        return counted or self.train_on_trusted or self.targets == "posterior"
 
     @property
     def annotated(self) -> bool:
@@ -288,16 +287,21 @@ class RunConfig:
 
         Runs that differ in their loss only share their warm-up.
         """
-        return self._plain(*_NOT_IN_WARMUP).training()
+        return self._by_default(*_NOT_IN_WARMUP).training()
+
+    def plain(self) -> "RunConfig":
+        """Returns the run of cross entropy on the given labels of the same data."""
+        others = ("targets", "drop_issues", "train_on_trusted")
+        return self._by_default(*_NOT_IN_WARMUP, *others).training()
 
     def training(self) -> "RunConfig":
         """Returns the run whose training is that of this one.
 
         Sentences that were looked at again may serve to measure only.
         """
-        return self if self.needs_trusted else self._plain("trusted_sentences")
+        return self if self.needs_trusted else self._by_default("trusted_sentences")
 
-    def _plain(self, *names: str) -> "RunConfig":
+    def _by_default(self, *names: str) -> "RunConfig":
         fields = {field.name: field.default for field in dataclasses.fields(self)}
         return dataclasses.replace(self, **{name: fields[name] for name in names})
 

@@ -159,17 +159,33 @@ def matrix_of(config: RunConfig, splits: dict[str, Split]) -> np.ndarray:
     return noise.matrix_from_pairs(given, clean, len(TAGS)).matrix
 
 
-def posterior_targets(split: Split, prob: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Returns P(true label | word, given label) for pieces, -100 where there is none.
+def posterior_targets(
+    config: RunConfig,
+    splits: dict[str, Split],
+    train_logits: np.ndarray,
+    dev_logits: np.ndarray,
+) -> np.ndarray:
+    """Returns P(true label | word, given label) for training pieces, -100 elsewhere.
 
-    By Bayes: in proportion to what a model says of the word, `prob` of shape
-    `(words, K)`, times the probability that the matrix gives to the given label.
+    `noise.LabelPosterior`, fitted to the sentences that were looked at again; logits
+    are those of words, of models that were not trained on them.
     """
-    given, _ = split.pairs
-    joint = prob * matrix[:, given].T
-    targets = np.full((len(split.clean), len(TAGS)), IGNORED, "float32")
-    targets[split.words] = joint / joint.sum(axis=-1, keepdims=True)
+    train, dev = splits["train"], splits["dev"]
+    given, clean = trusted_of(config, dev).pairs
+    matrix = noise.matrix_from_pairs(given, clean, len(TAGS)).matrix
+    posterior = noise.LabelPosterior(matrix, background=0, from_logits=True)
+    posterior.fit(given, clean, trusted_rows(config, dev, dev_logits))
+    targets = np.full((len(train.clean), len(TAGS)), IGNORED, "float32")
+    targets[train.words] = posterior.transform(train.pairs[0], train_logits)
     return targets
+
+
+def trusted_rows(config: RunConfig, dev: Split, rows: np.ndarray) -> np.ndarray:
+    """Returns the rows of words that were looked at again, of those of all words."""
+    every = np.zeros((len(dev.clean), *rows.shape[1:]), rows.dtype)
+    every[dev.words] = rows
+    where = dev.encoded.pieces(trusted_sentences(config, dev))
+    return every[where[dev.clean[where] != IGNORED]]
 
 
 def _split(

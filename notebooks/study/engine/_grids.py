@@ -117,7 +117,7 @@ def _people_ways() -> Iterable[RunConfig]:
         {"loss": "CE", "smoothing": 0.1},
         {"loss": "CE", "drop_issues": True},
         _corrected("trusted", train_on_trusted=True),
-        _corrected("trusted", targets="posterior"),
+        {"loss": "CE", "targets": "posterior"},
         _corrected("trusted", q=0.3),
     )
     return [

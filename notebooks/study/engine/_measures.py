@@ -8,8 +8,7 @@ from scipy.special import softmax
 
 from engine._config import RunConfig
 from engine._corpus import TAGS
-from engine._data import Split, trusted_of, trusted_sentences
-from engine._encoded import IGNORED
+from engine._data import Split, trusted_of, trusted_rows
 from keras_robust import calibration
 from keras_robust._inputs import checks
 
@@ -109,14 +108,6 @@ def memorisation(split: Split, logits: np.ndarray) -> dict[str, float]:
     }
 
 
-def _of_trusted(config: RunConfig, dev: Split, logits: np.ndarray) -> np.ndarray:
-    """Returns the logits of the words that were looked at again, in their order."""
-    every = np.zeros((len(dev.clean), logits.shape[-1]), logits.dtype)
-    every[dev.words] = logits
-    where = dev.encoded.pieces(trusted_sentences(config, dev))
-    return every[where[dev.clean[where] != IGNORED]]
-
-
 def trusted_scores(
     config: RunConfig, dev: Split, logits: np.ndarray
 ) -> dict[str, float]:
@@ -131,7 +122,7 @@ def trusted_scores(
     labels = trusted.pairs[1]
     choice = calibration.choose_by_likelihood(
         labels,
-        {"run": _of_trusted(config, dev, logits)},
+        {"run": trusted_rows(config, dev, logits)},
         from_logits=True,
         groups=trusted.sentence_of_words,
     )
@@ -162,7 +153,7 @@ def recalibration_rows(
     if config.trusted_sentences:
         scaling = calibration.TemperatureScaling(from_logits=True)
         labels = trusted_of(config, dev).pairs[1]
-        scaling.fit(labels, _of_trusted(config, dev, dev_logits))
+        scaling.fit(labels, trusted_rows(config, dev, dev_logits))
         calibrators = {"temperature_trusted": scaling, **calibrators}
     labels = test.clean[test.words]
     return [

@@ -1,6 +1,6 @@
 """One run: a configuration in, rows out."""
 
-import dataclasses
+import functools
 import json
 import time
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,8 @@ from scipy.special import softmax
 from engine._cache import corpus_name, kept, source_name
 from engine._config import DRAWN_NOISES, RunConfig
 from engine._corpus import TAGS
-from engine._data import Split, noise_matrix, splits_of
+from engine._data import Split, noise_matrix, posterior_targets, splits_of
+from engine._encoded import IGNORED
 from engine._encoder import (
     Encoder,
     encoder_name,
@@ -149,8 +150,7 @@ class Trained:
     """What a training leaves behind.
 
     Attributes:
-        logits: Those of the words of the splits "dev" and "test", and of "train" where
-            a matrix was used.
+        logits: Those of the words of the splits "dev" and "test".
         gamma, estimated_rate, matrix, losses: As in `Training`.
         epochs: Measures after some epochs, for a run with `trace=True`.
     """
@@ -173,16 +173,10 @@ def _trained(config: RunConfig, preset: str, share: bool) -> Trained:
 
 
 def _train(config: RunConfig, preset: str, share: bool) -> Trained:
-    options: dict[str, Any] = {}
-    if config.targets == "posterior":
-        first = dataclasses.replace(config, targets="given")
-        logits = _trained(first, preset, share).logits["train"]
-        options["believed"] = softmax(logits.astype("float64"), axis=-1)
-    if config.drop_issues:
-        options["dropped"] = _issues(config, preset)
+    targets = _targets(config, preset, share)
     encoder, splits = _prepared(config, preset)
     model = encoder.model()
-    training = Training(config, model, splits, **options)
+    training = Training(config, model, splits, targets=targets)
     epochs: list[dict[str, Any]] = []
 
     def after_epoch(epoch: int, model: keras.Model) -> None:
@@ -191,9 +185,8 @@ def _train(config: RunConfig, preset: str, share: bool) -> Trained:
     source = source_name(corpus_name(config), preset)
     shared = f"{run_key(config.warmup(), preset)}-{source}"
     training.run(after_epoch, keep=shared if share else None)
-    measured = ("dev", "test") if training.matrix is None else tuple(splits)
     return Trained(
-        {name: logits_of(model, splits[name]) for name in measured},
+        {name: logits_of(model, splits[name]) for name in ("dev", "test")},
         training.gamma,
         training.estimated_rate,
         training.matrix,
@@ -209,27 +202,44 @@ def _prepared(config: RunConfig, preset: str) -> tuple[Encoder, dict[str, Split]
     return encoder, splits_of(config, encoder, preset)
 
 
-def _issues(config: RunConfig, preset: str) -> np.ndarray:
-    """Returns which training words cleanlab finds to be labelled wrong.
-
-    Each half of the sentences is judged by a model that has seen the other half.
-    """
+def _targets(config: RunConfig, preset: str, share: bool) -> np.ndarray | None:
+    """Returns what to train on where that is not the given labels."""
+    if config.targets == "given" and not config.drop_issues:
+        return None
+    plain = config.plain()
+    source = source_name(corpus_name(config), preset)
+    name = f"halves-{run_key(plain, preset)}-{source}"
+    make = functools.partial(_halves, plain, preset)
+    logits = kept(name, make) if share else make()
+    splits = _prepared(config, preset)[1]
+    if config.targets == "posterior":
+        return posterior_targets(config, splits, logits["train"], logits["dev"])
+    train = splits["train"]
     filters = checks.optional_module("study", "cleanlab.filter", extra="noise")
-    plain = dataclasses.replace(config, drop_issues=False)
-    prob = np.empty((0, len(TAGS)))
+    prob = softmax(logits["train"].astype("float64"), axis=-1)
+    wrong = filters.find_label_issues(train.pairs[0], prob, n_jobs=1)
+    targets = train.targets.copy()
+    targets[train.words[wrong]] = IGNORED
+    return targets
+
+
+def _halves(config: RunConfig, preset: str) -> dict[str, np.ndarray]:
+    """Returns the training words' logits, each by a model of the other half.
+
+    Those of the development words are of one of the two models.
+    """
+    logits: dict[str, np.ndarray] = {}
     for half in (0, 1):
-        encoder, splits = _prepared(plain, preset)
+        encoder, splits = _prepared(config, preset)
         train = splits["train"]
-        own = np.arange(len(train.encoded)) % 2 == half
+        other = np.arange(len(train.encoded)) % 2 == half
+        seen, judged = (train.take(np.flatnonzero(x)) for x in (~other, other))
         model = encoder.model()
-        seen = train.take(np.flatnonzero(own))
-        Training(plain, model, {**splits, "train": seen}).run(lambda *_: None)
-        if not len(prob):
-            prob = np.empty((len(train.words), len(TAGS)))
-        judged = ~own[train.sentence_of_words]
-        other = train.take(np.flatnonzero(~own))
-        prob[judged] = softmax(logits_of(model, other).astype("float64"), axis=-1)
-    return filters.find_label_issues(train.pairs[0], prob, n_jobs=1)
+        Training(config, model, {**splits, "train": seen}).run(lambda *_: None)
+        found = logits.setdefault("train", np.empty((len(train.words), len(TAGS)), "f"))
+        found[other[train.sentence_of_words]] = logits_of(model, judged)
+        logits.setdefault("dev", logits_of(model, splits["dev"]))
+    return logits
 
 
 def matrix_error(

@@ -12,13 +12,7 @@ from engine._batches import OrderOfEpoch
 from engine._cache import kept
 from engine._config import RunConfig
 from engine._corpus import TAGS
-from engine._data import (
-    TRUSTED,
-    Split,
-    matrix_of,
-    posterior_targets,
-    trusted_of,
-)
+from engine._data import TRUSTED, Split, matrix_of, trusted_of
 from engine._encoded import IGNORED
 from engine._measures import logits_of
 from keras_robust import noise
@@ -85,7 +79,7 @@ def loss_of(
     if config.smoothing:
         return SGCE(q=config.q, smoothing=config.smoothing, **options)
     base = GCE(q=config.q, **options)
-    corrected = config.loss == "ForwardCorrection" and config.targets == "given"
+    corrected = config.loss == "ForwardCorrection"
     return ForwardCorrection(matrix, base) if corrected else base
 
 
@@ -119,12 +113,14 @@ class Training:
         model: keras.Model,
         splits: dict[str, Split],
         *,
-        dropped: np.ndarray | None = None,
-        believed: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
     ) -> None:
         self.config, self.model, self.splits = config, model, splits
-        self.believed, self.matrix = believed, None
-        self.fed = self._with_trusted(_without(splits["train"], dropped))
+        self.matrix: np.ndarray | None = None
+        train = splits["train"]
+        if targets is not None:
+            train = dataclasses.replace(train, targets=targets)
+        self.fed = self._with_trusted(train)
         self.losses: list[dict[str, float]] = []
         self.gamma = self.estimated_rate = float("nan")
         steps = len(self._batches(0)) * config.epochs
@@ -205,12 +201,7 @@ class Training:
             self.matrix = estimate.matrix
         else:
             self.matrix = matrix_of(config, splits)
-        if config.targets == "posterior":
-            train = splits["train"]
-            targets = posterior_targets(train, self.believed, self.matrix)
-            train = dataclasses.replace(train, targets=targets)
-            self.fed = self._with_trusted(train)
-        elif config.train_on_trusted:
+        if config.train_on_trusted:
             self.fed = self._with_trusted(splits["train"], TRUSTED)
 
     def _with_trusted(self, train: Split, offset: int = 0) -> Split:
@@ -243,15 +234,6 @@ class Training:
         model = self.model
         layers = [*model.trainable_variables, *model.non_trainable_variables]
         return [*layers, *self.optimizer.variables]
-
-
-def _without(train: Split, dropped: np.ndarray | None) -> Split:
-    """Returns the split without the labels of some of its words."""
-    if dropped is None:
-        return train
-    targets = train.targets.copy()
-    targets[train.words[dropped]] = IGNORED
-    return dataclasses.replace(train, targets=targets)
 
 
 class _Tracing(keras.callbacks.Callback):

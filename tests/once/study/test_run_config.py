@@ -22,7 +22,7 @@ CHANGES = {
     "matrix_rule": (CORRECTED, "estimated"),
     "trusted_sentences": ({}, 100),
     "train_on_trusted": ({"trusted_sentences": 100}, True),
-    "targets": (CORRECTED, "posterior"),
+    "targets": ({"trusted_sentences": 100}, "posterior"),
     "drop_issues": ({}, True),
     "warmup_epochs": ({}, 0),
     "epochs": ({}, 4),
@@ -42,7 +42,7 @@ OLD_KEY = "2846a93097931279"
 # Those that change the main part only, or, of sentences looked at again, no training.
 SHARED_BY_WARMUPS = (
     *("loss", "q", "smoothing", "gamma", "gamma_rule", "gate", "trace"),
-    *("matrix_rule", "targets", "trusted_sentences"),
+    *("matrix_rule", "trusted_sentences"),
 )
 
 
@@ -80,6 +80,7 @@ def test_rows_from_before_a_field_keep_their_keys_and_are_read():
 def test_what_is_looked_at_again_to_measure_only_changes_no_training():
     measured = RunConfig(trusted_sentences=100)
     assert measured.training() == RunConfig()
+    assert RunConfig(loss="GCE", q=0.6, drop_issues=False).plain() == RunConfig()
     counted = RunConfig(**{**CORRECTED, "matrix_rule": "trusted"}, trusted_sentences=9)
     assert counted.training() == counted
 
@@ -154,7 +155,8 @@ def test_the_warmup_is_its_own_warmup():
         ),
         ({"matrix_rule": "true"}, "must be 'none' unless for ForwardCorrection"),
         ({"loss": "ForwardCorrection"}, "must be 'none' unless for ForwardCorrection"),
-        ({"targets": "posterior"}, "`targets` must be 'given' without a matrix"),
+        ({"targets": "posterior"}, "`trusted_sentences` must be above 0"),
+        ({**CORRECTED, "targets": "posterior"}, "`targets` must be 'given' where"),
         ({**CORRECTED, "drop_issues": True}, "`drop_issues` must be False unless"),
         ({"train_on_trusted": True}, "`trusted_sentences` must be above 0"),
         ({**CORRECTED, "matrix_rule": "trusted"}, "`trusted_sentences` must be above"),

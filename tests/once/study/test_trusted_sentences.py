@@ -18,7 +18,7 @@ from engine._data import (
 from engine._encoded import IGNORED
 from engine._encoder import Encoder, load_backbone
 from engine._measures import trusted_scores
-from engine._run import _issues, matrix_error
+from engine._run import _targets, matrix_error
 from engine._train import PartlyTrusted
 from scipy.special import log_softmax
 from tiny import quick
@@ -80,19 +80,29 @@ def test_the_error_of_a_matrix_is_the_mean_distance_of_its_rows(weak):
     assert np.isnan(matrix_error(config, None, weak))
 
 
-def test_posterior_targets_are_bayes_of_word_and_given_label(weak):
-    train = weak["train"]
+def test_posterior_targets_are_those_of_the_sentences_looked_at_again(weak):
+    config = quick(noise="weak", trusted_sentences=20)
+    train, dev = weak["train"], weak["dev"]
     rng = np.random.default_rng(0)
-    prob = rng.dirichlet(np.ones(K), len(train.words))
-    matrix = rng.dirichlet(np.ones(K), K)
-    targets = posterior_targets(train, prob, matrix)
+    logits = {
+        name: 2 * np.eye(K)[weak[name].pairs[1]]
+        + rng.normal(size=(len(weak[name].words), K))
+        for name in ("train", "dev")
+    }
+    targets = posterior_targets(config, weak, logits["train"], logits["dev"])
     assert (targets[train.clean == IGNORED] == IGNORED).all()
-    for i in (0, 7, 31):
-        given = train.given[train.words[i]]
-        joint = np.array([prob[i, k] * matrix[k, given] for k in range(K)])
-        np.testing.assert_allclose(
-            targets[train.words[i]], joint / joint.sum(), rtol=1e-5
-        )
+    given, clean = trusted_of(config, dev).pairs
+    matrix = noise.matrix_from_pairs(given, clean, K).matrix
+    expected = noise.LabelPosterior(matrix, background=0, from_logits=True)
+    sentence = dev.sentence_of_words
+    chosen = trusted_sentences(config, dev)
+    rows = np.concatenate([np.flatnonzero(sentence == s) for s in chosen])
+    expected.fit(given, clean, logits["dev"][rows])
+    np.testing.assert_allclose(
+        targets[train.words],
+        expected.transform(train.pairs[0], logits["train"]),
+        rtol=1e-6,
+    )
 
 
 def test_trusted_sentences_join_the_training_sentences_with_their_truth(weak):
@@ -163,23 +173,18 @@ def test_trusted_scores_are_those_of_the_choice(weak):
     assert found["trusted_entities"] == np.sum(labels > 0)
 
 
-def test_runs_with_a_matrix_learn_and_a_training_is_made_once(preset):
-    made = [
-        engine.run(
-            quick(noise="crowd", trusted_sentences=24, **CORRECTED, **options),
-            share_warmup=True,
-        )
-        for options in (
-            {},
-            {"targets": "posterior"},
-            {"train_on_trusted": True},
-            {"train_on_trusted": True, "targets": "posterior", "q": 0.3},
-        )
-    ]
-    for result in made:
+def test_runs_learn_from_them_and_a_training_is_made_once(preset):
+    for options in (
+        CORRECTED,
+        {**CORRECTED, "train_on_trusted": True, "q": 0.3},
+        {"targets": "posterior", "train_on_trusted": True},
+    ):
+        config = quick(noise="crowd", trusted_sentences=24, **options)
+        result = engine.run(config, share_warmup=True)
         assert result.row["test_accuracy"] > 0.5
         assert 0 < result.row["trusted_nll"] < 3
-        assert 0 < result.row["matrix_error"] < 0.5
+        corrected = options.get("loss") == "ForwardCorrection"
+        assert np.isfinite(result.row["matrix_error"]) == corrected
         methods = [row["method"] for row in result.recalibration]
         assert "temperature_trusted" in methods
     # With fewer to measure it by, the same model: nothing is trained again.
@@ -208,8 +213,8 @@ def test_labels_that_cleanlab_finds_wrong_are_left_out(preset):
     config = quick(noise_rate=0.3, drop_issues=True, epochs=3)
     train = splits(config, preset)["train"]
     given, clean = train.pairs
-    found = _issues(config, preset)
+    left_out = _targets(config, preset, share=False)[train.words] == IGNORED
     wrong = given != clean
-    # Drawn at random, it would be right as often as labels are wrong.
-    assert wrong[found].mean() > wrong.mean() + 0.3
+    # Drawn at random, they would be wrong as often as all labels are.
+    assert wrong[left_out].mean() > wrong.mean() + 0.3
     assert engine.run(config).row["test_accuracy"] > 0.5
