@@ -89,6 +89,9 @@ CALLS = {
     ],
     "smooth_ece": lambda d: [calibration.smooth_ece(d.y, d.prob)],
     "temperature_scale": lambda d: [calibration.temperature_scale(d.prob, 2.0)],
+    "LabelPosterior": lambda d: [
+        noise.LabelPosterior(d.matrix).fit(d.y, d.y, d.prob).transform(d.y, d.prob)
+    ],
     "SpanSmoothing": lambda d: [noise.SpanSmoothing(K)(d.tags)],
     "corrupt_spans": lambda d: noisy(
         noise.corrupt_spans(d.tags, NAMES, drop=0.5, seed=1)
