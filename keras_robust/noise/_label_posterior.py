@@ -151,7 +151,7 @@ class LabelPosterior:
                 "Pass logits, and a matrix without zeros, as of `matrix_from_pairs`.",
             )
         weight = rows.weight / rows.weight.mean()
-        found = _likeliest(evidence, rows.label, weight, self.background is not None)
+        found = _likeliest(evidence, rows.label, weight)
         self.model_weight_, self.label_weight_, self.background_bias_ = found
         return self
 
@@ -278,7 +278,7 @@ def _score(evidence: np.ndarray, theta: Any) -> np.ndarray:
 
 
 def _likeliest(
-    evidence: np.ndarray, true: np.ndarray, weight: np.ndarray, biased: bool
+    evidence: np.ndarray, true: np.ndarray, weight: np.ndarray
 ) -> tuple[float, float, float]:
     """Returns the likeliest exponents and bias, with a normal prior round (1, 1, 0)."""
     from scipy import optimize
@@ -295,6 +295,6 @@ def _likeliest(
         value = -weight @ log_q[rows, true] + ((theta - centre) ** 2).sum() / 2
         return float(value), slope
 
-    bounds = [_EXPONENTS, _EXPONENTS, (None, None) if biased else (0.0, 0.0)]
+    bounds = [_EXPONENTS, _EXPONENTS, (None, None)]
     found = optimize.minimize(lack, centre, jac=True, method="L-BFGS-B", bounds=bounds)
     return tuple(float(value) for value in found.x)
