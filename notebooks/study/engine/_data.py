@@ -173,7 +173,7 @@ def posterior_targets(
     train, dev = splits["train"], splits["dev"]
     given, clean = trusted_of(config, dev).pairs
     matrix = noise.matrix_from_pairs(given, clean, len(TAGS)).matrix
-    posterior = noise.LabelPosterior(matrix, background=0, from_logits=True)
+    posterior = noise.LabelPosterior(matrix, from_logits=True)
     posterior.fit(given, clean, trusted_rows(config, dev, dev_logits))
     targets = np.full((len(train.clean), len(TAGS)), IGNORED, "float32")
     targets[train.words] = posterior.transform(train.pairs[0], train_logits)

@@ -93,7 +93,7 @@ def test_posterior_targets_are_those_of_the_sentences_looked_at_again(weak):
     assert (targets[train.clean == IGNORED] == IGNORED).all()
     given, clean = trusted_of(config, dev).pairs
     matrix = noise.matrix_from_pairs(given, clean, K).matrix
-    expected = noise.LabelPosterior(matrix, background=0, from_logits=True)
+    expected = noise.LabelPosterior(matrix, from_logits=True)
     sentence = dev.sentence_of_words
     chosen = trusted_sentences(config, dev)
     rows = np.concatenate([np.flatnonzero(sentence == s) for s in chosen])
