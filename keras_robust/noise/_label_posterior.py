@@ -255,8 +255,11 @@ class LabelPosterior:
 
 def _score(evidence: np.ndarray, theta: Any) -> np.ndarray:
     """Returns unnormalised log-posteriors (N, K); 0 times -inf counts as 0."""
-    parts = [theta[i] * evidence[..., i] if theta[i] else 0.0 for i in (0, 1)]
-    return sum(parts) + np.asarray(theta[2:])
+    score = np.zeros(evidence.shape[:2]) + np.asarray(theta[2:])
+    for i in (0, 1):
+        if theta[i]:
+            score = score + theta[i] * evidence[..., i]
+    return score
 
 
 def _likeliest(

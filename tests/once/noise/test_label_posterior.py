@@ -81,6 +81,15 @@ def test_soft_targets_are_nearer_to_the_truth_than_labels_and_model():
     assert made.model_weight_ < 0.8  # what both say counts less than twice
 
 
+def test_what_tells_the_opposite_of_the_truth_gets_no_weight():
+    given, true, logits = rows(400)
+    wrong = 6.0 * np.eye(K)[(true + 1) % K]
+    made = LabelPosterior(MATRIX, from_logits=True).fit((true + 1) % K, true, wrong)
+    assert (made.model_weight_, made.label_weight_) == (0.0, 0.0)
+    soft = made.transform(given, logits)
+    np.testing.assert_allclose(soft, np.tile(soft[0], (400, 1)))
+
+
 def test_ignored_positions_stay_and_do_not_count():
     given, true, logits = rows(60)
     left_out = np.arange(60) % 5 == 2
