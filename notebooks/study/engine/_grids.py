@@ -93,60 +93,64 @@ def _corrected(matrix_rule: str, **options: Any) -> dict[str, Any]:
     return {"loss": "ForwardCorrection", "matrix_rule": matrix_rule, **options}
 
 
-# Cross entropy first, with which the others are compared. The recipe chooses from the
-# first four, by sentences that were looked at again.
-_RECIPE: tuple[dict[str, Any], ...] = (
+# Cross entropy first, with which the others are compared; what each of the others makes
+# of sentences that were looked at again, GCE nothing.
+_WAYS: tuple[dict[str, Any], ...] = (
     {"loss": "CE"},
     {"loss": "GCE", "q": 0.6},
     _corrected("omission"),
     _corrected("trusted"),
+    {"loss": "CE", "targets": "posterior"},
 )
 
 
 def _people() -> Iterable[RunConfig]:
-    losses = (*_RECIPE, _corrected("true"), _corrected("estimated"))
     return [
-        RunConfig(noise=noise, trusted_sentences=100, **loss)
-        for loss, noise in product(losses, ANNOTATORS)
+        RunConfig(noise=noise, trusted_sentences=100, **way)
+        for way, noise in product(_WAYS, ANNOTATORS)
     ]
 
 
-def _people_ways() -> Iterable[RunConfig]:
-    ways: tuple[dict[str, Any], ...] = (
+def _people_others() -> Iterable[RunConfig]:
+    others: tuple[dict[str, Any], ...] = (
+        _corrected("true"),
+        _corrected("estimated"),
         {"loss": "CE", "train_on_trusted": True},
+        {"loss": "CE", "targets": "posterior", "train_on_trusted": True},
         {"loss": "CE", "smoothing": 0.1},
         {"loss": "CE", "drop_issues": True},
         _corrected("trusted", train_on_trusted=True),
-        {"loss": "CE", "targets": "posterior"},
         _corrected("trusted", q=0.3),
     )
     return [
         RunConfig(noise=noise, trusted_sentences=100, **way)
-        for way, noise in product(ways, ANNOTATORS)
+        for way, noise in product(others, ANNOTATORS)
     ]
 
 
 def _people_sizes() -> Iterable[RunConfig]:
     sizes, noises = (25, 50, 200, 500), ("crowd", "llm")
+    ways = [way for way in _WAYS if way["loss"] != "GCE"]
     return [
-        RunConfig(noise=noise, trusted_sentences=size, **loss)
-        for loss, size, noise in product(_RECIPE, sizes, noises)
+        RunConfig(noise=noise, trusted_sentences=size, **way)
+        for way, size, noise in product(ways, sizes, noises)
     ]
 
 
 def _people_without_warmup() -> Iterable[RunConfig]:
     options = {"trusted_sentences": 100, "warmup_epochs": 0}
+    ways = ({"loss": "GCE", "q": 0.6}, _corrected("omission"), _corrected("trusted"))
     return [
-        RunConfig(noise=noise, **options, **loss)
-        for loss, noise in product(_RECIPE, ("crowd", "llm"))
+        RunConfig(noise=noise, **options, **way)
+        for way, noise in product(ways, ("crowd", "llm"))
     ]
 
 
 def _uneven() -> Iterable[RunConfig]:
-    losses = (*_RECIPE, _corrected("true"), _corrected("estimated"))
+    ways = (*_WAYS, _corrected("true"), _corrected("estimated"))
     return [
-        RunConfig(noise=noise, noise_rate=rate, trusted_sentences=100, **loss)
-        for loss, noise, rate in product(losses, ("pair", "omission"), (0.2, 0.4))
+        RunConfig(noise=noise, noise_rate=rate, trusted_sentences=100, **way)
+        for way, noise, rate in product(ways, ("pair", "omission"), (0.2, 0.4))
     ]
 
 
@@ -174,7 +178,7 @@ _GRIDS: dict[str, Callable[[], Iterable[RunConfig]]] = {
     "f1_without_warmup": _f1_without_warmup,
     "spans": _spans,
     "people": _people,
-    "people_ways": _people_ways,
+    "people_others": _people_others,
     "people_sizes": _people_sizes,
     "people_without_warmup": _people_without_warmup,
     "uneven": _uneven,
@@ -194,7 +198,7 @@ def grid(name: str, *, seeds: int = 3, **changes: Any) -> list[RunConfig]:
             four losses on the noise of six annotators; `"spans"`, targets smoothed
             along spans where half of the entities have a wrong end; `"people"`, what
             a hundred sentences that were looked at again make of the labels of six
-            annotators; `"people_ways"`, other ways to use them; `"people_sizes"`, 25
+            annotators; `"people_others"`, other ways, with them and without; `"people_sizes"`, 25
             to 500 such sentences; `"people_without_warmup"`; `"uneven"`, drawn noise
             that is not even over the classes.
         seeds: Number of seeds, from 0. Defaults to 3.
