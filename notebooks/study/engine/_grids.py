@@ -198,9 +198,9 @@ def grid(name: str, *, seeds: int = 3, **changes: Any) -> list[RunConfig]:
             four losses on the noise of six annotators; `"spans"`, targets smoothed
             along spans where half of the entities have a wrong end; `"people"`, what
             a hundred sentences that were looked at again make of the labels of six
-            annotators; `"people_others"`, other ways, with them and without; `"people_sizes"`, 25
-            to 500 such sentences; `"people_without_warmup"`; `"uneven"`, drawn noise
-            that is not even over the classes.
+            annotators; `"people_others"`, other ways, with them and without;
+            `"people_sizes"`, 25 to 500 such sentences; `"people_without_warmup"`;
+            `"uneven"`, drawn noise that is not even over the classes.
         seeds: Number of seeds, from 0. Defaults to 3.
         **changes: Fields of `RunConfig` to change in every run, such as
             `train_sentences=None`.
