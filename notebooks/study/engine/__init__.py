@@ -4,7 +4,9 @@ from engine._cache import unavailable
 from engine._config import RunConfig
 from engine._grid import run_grid
 from engine._grids import grid
+from engine._image_features import patch_features
 from engine._images import LabelledImages, read_cifar10n
+from engine._photographs import run_photographs
 from engine._run import RunResult, run
 from engine._tables import (
     read_results,
@@ -21,12 +23,14 @@ __all__ = [
     "RunResult",
     "TemplatePlane",
     "grid",
+    "patch_features",
     "read_cifar10n",
     "read_results",
     "reliability_bins",
     "results_folder",
     "run",
     "run_grid",
+    "run_photographs",
     "select_runs",
     "unavailable",
     "write_tables",

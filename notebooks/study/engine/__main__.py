@@ -11,6 +11,7 @@ from typing import Any
 from engine._config import RunConfig
 from engine._grid import run_grid, save_run
 from engine._grids import GRID_NAMES, grid
+from engine._photographs import run_photographs
 from engine._run import run
 from engine._tables import (
     read_results,
@@ -25,6 +26,7 @@ _EXAMPLES = """examples:
   python -m engine grid calibration --backend dask --scheduler tcp://...
   python -m engine run --noise-rate 0.6 --loss GCE --q 0.8
   python -m engine table --grid gamma
+  python -m engine photographs --seeds 3
 
 environment:
   KERAS_BACKEND           tensorflow, jax or torch
@@ -122,6 +124,13 @@ def _show(results: Path, configs: list[RunConfig] | None) -> None:
     sys.stdout.write(text + "\n")
 
 
+def _run_photographs(options: argparse.Namespace) -> None:
+    rows = run_photographs(options.results, seeds=options.seeds)
+    means = rows.groupby(["labels", "way"]).mean(numeric_only=True)
+    shown = means[["accuracy", "ece", "ece_temperature", "nll_temperature"]]
+    sys.stdout.write(shown.to_string(float_format="{:.4g}".format) + "\n")
+
+
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(RunConfig)}
     given = {k: v for k, v in vars(options).items() if k in names and v is not None}
@@ -147,18 +156,17 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help="print what was found")
     table.add_argument("--grid", choices=GRID_NAMES)
     table.set_defaults(action=_show_table)
+    photographs = commands.add_parser("photographs", help="make those of CIFAR-10N")
+    photographs.set_defaults(action=_run_photographs)
+    photographs.add_argument("--seeds", type=int, default=3, help="default: 3")
+    _add_results(photographs)
     for command in (grids, single, table):
         _add_settings(command, with_seeds=command is not single)
     return parser
 
 
 def _add_settings(command: argparse.ArgumentParser, *, with_seeds: bool) -> None:
-    command.add_argument(
-        "--results",
-        type=Path,
-        default=results_folder(),
-        help="folder (default: %(default)s)",
-    )
+    _add_results(command)
     if with_seeds:
         command.add_argument("--seeds", type=int, default=3, help="default: 3")
     group = command.add_argument_group("settings of a run, by default its own")
@@ -170,6 +178,15 @@ def _add_settings(command: argparse.ArgumentParser, *, with_seeds: bool) -> None
             group.add_argument(flag, action="store_true", default=None)
         else:
             group.add_argument(flag, type=_type_of(field), default=None)
+
+
+def _add_results(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--results",
+        type=Path,
+        default=results_folder(),
+        help="folder (default: %(default)s)",
+    )
 
 
 def _type_of(field: dataclasses.Field) -> Any:

@@ -12,8 +12,8 @@ _PACKAGES = ("keras", "keras-hub", "numpy", "keras-robust")
 _BACKEND_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
-def environment(preset: str) -> dict[str, str]:
-    """Returns the columns that say what a row was made with."""
+def environment(preset: str | None = None) -> dict[str, str]:
+    """Returns the columns that say what a row was made with, the encoder if any."""
     backend = keras.backend.backend()
     packages = (*_PACKAGES, _BACKEND_PACKAGES[backend])
     versions = {
@@ -21,8 +21,9 @@ def environment(preset: str) -> dict[str, str]:
         for name in dict.fromkeys(packages)
         if name != _BACKEND_PACKAGES[backend]
     }
+    encoder = {} if preset is None else {"encoder": encoder_name(preset)}
     return {
-        "encoder": encoder_name(preset),
+        **encoder,
         "backend": backend,
         "backend_version": importlib.metadata.version(_BACKEND_PACKAGES[backend]),
         **versions,

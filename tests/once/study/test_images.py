@@ -77,3 +77,36 @@ def test_bad_arguments_are_named():
         engine.read_cifar10n("dev")
     with pytest.raises(ValueError, match="`count` must be"):
         engine.read_cifar10n("train", 0)
+
+
+def test_features_are_scaled_by_the_training_images_and_need_no_label():
+    images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3)).astype("uint8")
+    features = engine.patch_features(images, train=16, words=6, jobs=1)
+    assert features.shape == (24, 24)
+    np.testing.assert_allclose(features[:16].mean(0), 0, atol=0.01)
+    assert 0.9 < features[:16].astype("float32").std() < 1.01
+    again = engine.patch_features(images[:16], train=16, words=6, jobs=1)
+    np.testing.assert_array_equal(again, features[:16])
+
+
+def test_photographs_are_learnt_from_in_every_way_and_none_twice(folder, monkeypatch):
+    monkeypatch.setenv("KERAS_ROBUST_CACHE", str(folder))
+    sizes = {"train": 400, "dev": 100, "test": 200, "words": 20, "epochs": 4}
+    options = {"labels": ("worse",), "trusted": 60, **sizes}
+    rows = engine.run_photographs(folder, seeds=1, **options)
+    assert rows["way"].tolist() == [
+        "CE",
+        "matrix",
+        "corrected labels",
+        "CE + the trusted",
+    ]
+    assert (rows["accuracy"] > 0.15).all()  # chance is 0.1
+    assert rows["accuracy"].nunique() > 1
+    assert (rows["ece_temperature"] < 0.5).all()
+    assert 0.35 < rows["rate"][0] < 0.45
+    written = (folder / "study_photographs.csv").stat().st_mtime_ns
+    again = engine.run_photographs(folder, seeds=1, **options)
+    assert (folder / "study_photographs.csv").stat().st_mtime_ns == written
+    assert again["accuracy"].tolist() == pytest.approx(rows["accuracy"].tolist())
+    with pytest.raises(ValueError, match="`epochs` must be at least 4"):
+        engine.run_photographs(folder, epochs=3)
