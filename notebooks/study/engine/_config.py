@@ -84,7 +84,9 @@ class RunConfig:
         targets: What to train on: `"given"`, the given labels; or `"posterior"`, the
             probabilities of the true label given both the word and its given label, by
             `noise.LabelPosterior`, from models of the other half of the sentences and
-            the sentences that were looked at again. Defaults to `"given"`.
+            the sentences that were looked at again. With ForwardCorrection these models
+            have its matrix; what is trained on the posterior has none. Defaults to
+            `"given"`.
         drop_issues: Whether to leave out the training labels that cleanlab finds
             wrong, by two models of half the sentences each. Defaults to False.
         warmup_epochs: Epochs of plain cross entropy before the loss takes over.
@@ -221,9 +223,6 @@ class RunConfig:
         corrected = self.loss == "ForwardCorrection"
         if corrected != (self.matrix_rule != "none"):
             self._refuse("matrix_rule", "'none' unless for ForwardCorrection", "")
-        if self.targets == "posterior" and (corrected or self.drop_issues):
-            expected = "'given' where labels are corrected or left out otherwise"
-            self._refuse("targets", expected, "")
         if self.needs_trusted and not self.trusted_sentences:
             fix = "Pass how many sentences were looked at again, such as 100."
             self._refuse("trusted_sentences", "above 0 for what is asked", fix)
@@ -290,9 +289,14 @@ class RunConfig:
         return self._by_default(*_NOT_IN_WARMUP).training()
 
     def plain(self) -> "RunConfig":
-        """Returns the run of cross entropy on the given labels of the same data."""
-        others = ("targets", "drop_issues", "train_on_trusted")
-        return self._by_default(*_NOT_IN_WARMUP, *others).training()
+        """Returns the run on given labels, of which half the sentences judge others.
+
+        It is of cross entropy, or of the matrix of this run.
+        """
+        others = ["targets", "drop_issues", "train_on_trusted", "trace"]
+        if self.loss != "ForwardCorrection":
+            others += _NOT_IN_WARMUP
+        return self._by_default(*others).training()
 
     def training(self) -> "RunConfig":
         """Returns the run whose training is that of this one.

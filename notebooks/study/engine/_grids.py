@@ -117,6 +117,7 @@ def _people_others() -> Iterable[RunConfig]:
         _corrected("estimated"),
         {"loss": "CE", "train_on_trusted": True},
         {"loss": "CE", "targets": "posterior", "train_on_trusted": True},
+        _corrected("trusted", targets="posterior"),
         {"loss": "CE", "smoothing": 0.1},
         {"loss": "CE", "drop_issues": True},
         _corrected("trusted", train_on_trusted=True),

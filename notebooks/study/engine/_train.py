@@ -79,8 +79,7 @@ def loss_of(
     if config.smoothing:
         return SGCE(q=config.q, smoothing=config.smoothing, **options)
     base = GCE(q=config.q, **options)
-    corrected = config.loss == "ForwardCorrection"
-    return ForwardCorrection(matrix, base) if corrected else base
+    return base if matrix is None else ForwardCorrection(matrix, base)
 
 
 def gamma_of(config: RunConfig, train: Split) -> float:
@@ -165,7 +164,7 @@ class Training:
             self.gamma = gamma_of(config, self.splits["train"])
         if config.gamma_rule == "estimated_rate":
             self._estimate()
-        if config.loss == "ForwardCorrection":
+        if config.loss == "ForwardCorrection" and config.targets == "given":
             self._set_matrix()
         if config.gamma_rule == "linear":
             last = config.epochs - 1

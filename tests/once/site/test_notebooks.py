@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from engine import RunConfig
+from scipy import stats
 
 ROOT = Path(__file__).parents[3]
 CHOOSING = (ROOT / "docs" / "choosing.md").read_text().replace("\n", " ")
@@ -118,3 +120,62 @@ def test_choosing_quotes_span_smoothing():
         gained = 100 * (f1[loss, q, True] - f1[loss, q, False])
         assert len(gained) == 3
         assert quote.format(said(gained, 1)) in CHOOSING
+
+
+def recipe():
+    """Of each annotator and seed: as given, corrected, and what the hundred chose."""
+    runs = rows("study_runs")
+    after = rows("study_recalibration")
+    after = after[after["method"] == "temperature_trusted"].set_index("key")
+    made = {}
+    for row in runs[runs["trusted_sentences"] == 100].to_dict("records"):
+        config = RunConfig.from_row(row)
+        for targets in ("given", "posterior"):
+            plain = RunConfig(
+                noise=config.noise,
+                trusted_sentences=100,
+                targets=targets,
+                seed=config.seed,
+            )
+            if config == plain:
+                after_it = after.loc[row["key"]]
+                made[config.noise, config.seed, targets] = {
+                    "rate": 100 * row["train_realised_rate"],
+                    "f1": 100 * row["test_f1"],
+                    "ece": row["test_ece"],
+                    "ece_t": after_it["ece"],
+                    "nll_t": after_it["nll"],
+                    "trusted_nll": row["trusted_nll"],
+                }
+    table = pd.DataFrame(made).T.rename_axis(["noise", "seed", "way"])
+    best = table.groupby(["noise", "seed"])["trusted_nll"].idxmin()
+    chosen = table.loc[best].reset_index("way").rename(columns={"way": "chosen"})
+    return table.xs("given", level="way"), table.xs("posterior", level="way"), chosen
+
+
+def interval(values):
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return f"{np.mean(values):+.1f} ± {half:.1f}"
+
+
+def recipe_lines():
+    given, corrected, chosen = recipe()
+    for noise in ("crowd", "distant", "llm", "weak", "crowdbest", "expert"):
+        a, b, c = (part.loc[noise] for part in (given, corrected, chosen))
+        assert list(a.index) == list(c.index) == [0, 1, 2]
+        yield (
+            f"| {noise} | {a['rate'].mean():.0f} % | {a['f1'].mean():.1f} | "
+            f"{b['f1'].mean():.1f} | {interval(b['f1'] - a['f1'])} | "
+            f"{interval(c['f1'] - a['f1'])} | {a['ece'].mean():.3f} | "
+            f"{a['ece_t'].mean():.3f} | {c['ece_t'].mean():.3f} |"
+        )
+
+
+def test_the_guide_to_labels_from_people_has_the_rows():
+    page = (ROOT / "docs" / "real-labels.md").read_text()
+    for line in recipe_lines():
+        assert line in page, line
+    given, _, chosen = recipe()
+    gained = (chosen["f1"] - given["f1"]).groupby("seed").mean()
+    text = page.replace("\n", " ")
+    assert f"{interval(gained)} points of F1 over the six" in text
