@@ -1,6 +1,6 @@
 """Label noise, checked: transition matrices, and symmetric noise by its rate."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,42 @@ _ROW_SUM_SLACK = 1e-6
 # A matrix that is closer to singular makes the errors of a model a million times
 # larger: what came out would be noise.
 _LARGEST_CONDITION = 1e6
+# What undoes the noise of one label scatters by the largest entry of the inverse. At
+# 100 a mean of a million rows is still off by 0.1, which no rows at hand make good.
+_LARGEST_CORRECTION = 100.0
+
+
+class Correction(NamedTuple):
+    """A transition matrix, and what undoes its noise in sums over rows.
+
+    With y the given label of a row, entry [y, k] of the inverse has the expectation 1
+    if k is its true class, and 0 if not: the sum over y of T[i, y] inverse[y, k] is the
+    entry [i, k] of the identity. So sum_k inverse[y, k] f(k) has that of f(true class).
+
+    Attributes:
+        matrix: Float64 array T of shape `(K, K)`, T[i, j] = P(given j | true i).
+        inverse: Float64 array of the same shape.
+    """
+
+    matrix: np.ndarray
+    inverse: np.ndarray
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The smallest and the largest entry of the inverse."""
+        return float(self.inverse.min()), float(self.inverse.max())
+
+    def of_labels(self, label: np.ndarray) -> np.ndarray:
+        """Returns how much each class counts in each row, float64 of shape `(N, K)`.
+
+        `label` are class ids of shape `(N,)`, or soft targets of shape `(N, K)`: the
+        mean over the labels that they stand for.
+        """
+        return self.inverse[label] if label.ndim == 1 else label @ self.inverse
+
+    def check_classes(self, owner: str, num_classes: int) -> None:
+        """Raises where the matrix is not of so many classes."""
+        check_classes(owner, self.matrix, num_classes)
 
 
 def transition_matrix(owner: str, argument: str, matrix: Any) -> np.ndarray:
@@ -50,6 +86,42 @@ def invertible_matrix(owner: str, matrix: Any) -> np.ndarray:
             "Noise so strong cannot be undone: some classes cannot be told apart.",
         )
     return matrix
+
+
+def correction(owner: str, noise_matrix: Any) -> Correction | None:
+    """Returns what undoes a noise matrix in sums over rows; None for None."""
+    if noise_matrix is None:
+        return None
+    matrix = transition_matrix(owner, "noise_matrix", noise_matrix)
+    try:
+        inverse = np.linalg.inv(matrix)
+    except np.linalg.LinAlgError:
+        inverse = np.full(matrix.shape, np.inf)
+    largest = float(np.abs(inverse).max())
+    if not largest <= _LARGEST_CORRECTION:
+        raise checks.invalid(
+            owner,
+            "noise_matrix",
+            f"invertible, with no entry of its inverse beyond {_LARGEST_CORRECTION:g}",
+            f"one with entries up to {largest:.3g}",
+            "Such labels hardly tell some classes apart: a row is worth about "
+            f"{1 / _LARGEST_CORRECTION**2:g} of one with its true label. Make one "
+            "class of those that are mixed up, or have some hundred rows looked at "
+            "again (`noise.rows_to_check`) and measure on their labels alone.",
+        )
+    return Correction(matrix, inverse)
+
+
+def check_classes(owner: str, matrix: np.ndarray, num_classes: int) -> None:
+    """Raises where a noise matrix is not of so many classes."""
+    if len(matrix) != num_classes:
+        raise checks.invalid(
+            owner,
+            "noise_matrix",
+            f"of the {num_classes} classes of the predictions",
+            f"a matrix of shape {matrix.shape}",
+            "Entry [i, j] is P(given j | true i).",
+        )
 
 
 def checked_num_classes(owner: str, num_classes: Any) -> int:

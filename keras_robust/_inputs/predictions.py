@@ -103,6 +103,23 @@ def read_predictions(
     return Predictions(prob, label, weight[keep], dtype, logits, row)
 
 
+def with_class_ids(owner: str, predictions: Predictions) -> Predictions:
+    """Returns the predictions with class ids for one-hot labels; raises for soft ones.
+
+    For what undoes the noise of labels that were drawn: soft targets are not.
+    """
+    label = predictions.label
+    if label.ndim == 2 and not ((label == 0) | (label == 1)).all():
+        raise checks.invalid(
+            owner,
+            "y_true",
+            "class ids or one-hot with a noise_matrix",
+            f"soft targets, the first {label[0].tolist()[:5]}",
+            "The matrix tells which label was given, not how a soft one came about.",
+        )
+    return predictions._replace(label=predictions.class_id)
+
+
 # Lax enough for rows printed with a few digits; sigmoids of many classes are caught.
 _ROW_SUM_SLACK = 0.01
 

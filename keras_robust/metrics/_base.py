@@ -31,6 +31,7 @@ class BinnedMetric(keras.metrics.Metric):
         ignore_class: int | None,
         name: str,
         dtype: Any,
+        corrected: bool = False,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         owner = type(self).__name__
@@ -38,7 +39,8 @@ class BinnedMetric(keras.metrics.Metric):
         self.from_logits = checks.flag(owner, "from_logits", from_logits)
         self.ignore_class = checks.ignored_class(owner, ignore_class)
         self._columns = columns
-        self._state = _sums.add_sum_variables(self, columns * self.num_bins)
+        places = columns * self.num_bins
+        self._state = _sums.add_sum_variables(self, places, corrected)
 
     def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
         """Returns confidences and how far they came true, of shape (..., columns).
@@ -133,9 +135,13 @@ class BinnedMetric(keras.metrics.Metric):
         return ops.cast(value + ops.cast(poison, value.dtype), self.dtype)
 
     def _tables(self) -> tuple[ReliabilityBins, ...]:
+        return tuple(
+            ReliabilityBins.from_sums(*sums) for sums in self._sums_of_columns()
+        )
+
+    def _sums_of_columns(self) -> Any:
         sums = _sums.exact_sums(self._state)
-        by_column = sums.reshape(-1, self._columns, self.num_bins).swapaxes(0, 1)
-        return tuple(ReliabilityBins.from_sums(*column) for column in by_column)
+        return sums.reshape(-1, self._columns, self.num_bins).swapaxes(0, 1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""

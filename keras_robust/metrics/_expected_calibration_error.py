@@ -42,6 +42,14 @@ class ExpectedCalibrationError(OneConfidenceMetric):
             out where all its entries equal it or, if it is one of the K classes,
             where it is that class's one-hot row. None leaves out nothing. Defaults
             to -100.
+        noise_matrix: Transition matrix T of the noise in `y_true`, of shape `(K, K)`,
+            T[i, j] = P(given j | true i), or a `noise.MatrixEstimate`: to measure on
+            the true labels, of which only noisy ones are at hand, as validation labels
+            of the same source as the training labels are. Correctness is then entry
+            [given label, predicted class] of the inverse of T, which has the
+            expectation 1 if that is the true class, and 0 if not. As right as the
+            matrix is; see `bin_predictions`. Defaults to None: labels are taken as they
+            are.
         name: Name of the metric. Defaults to `"ece"`.
         dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
 
@@ -56,13 +64,14 @@ class ExpectedCalibrationError(OneConfidenceMetric):
           weights to metrics given as `weighted_metrics` only.
 
     Returns:
-        A scalar in [0, 1]; 0 if nothing was seen; NaN if a counted prediction was NaN,
-        a probability outside [0, 1], a label no class, or a weight negative, infinite
-        or NaN.
+        A scalar in [0, 1], which with a `noise_matrix` may exceed 1 on few rows; 0 if
+        nothing was seen; NaN if a counted prediction was NaN, a probability outside
+        [0, 1], a label no class, or a weight negative, infinite or NaN.
 
     Raises:
-        ValueError: If an argument is outside its range, shapes do not fit, or there are
-            more than two classes for `notion="positive"`.
+        ValueError: If an argument is outside its range, shapes do not fit, there are
+            more than two classes for `notion="positive"`, or `noise_matrix` is no
+            transition matrix, not of the K classes, or close to singular.
         TypeError: If an argument is of the wrong type.
 
     Examples:
@@ -74,9 +83,18 @@ class ExpectedCalibrationError(OneConfidenceMetric):
         >>> ece.bin_statistics().count.tolist()
         [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
 
+        Of five labels one is wrong, as is to be expected of this noise:
+
+        >>> ece = ExpectedCalibrationError(noise_matrix=[[0.8, 0.2], [0.2, 0.8]])
+        >>> ece.update_state([0, 0, 0, 0, 1], [[0.9, 0.1]] * 5)
+        >>> round(float(ece.result()), 4)
+        0.1
+
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3; for
-        the l2 norm Kumar et al., "Verified Uncertainty Calibration", NeurIPS 2019.
+        the l2 norm Kumar et al., "Verified Uncertainty Calibration", NeurIPS 2019; for
+        `noise_matrix` Patrini et al., "Making Deep Neural Networks Robust to Label
+        Noise: a Loss Correction Approach", CVPR 2017, theorem 1.
     """
 
     def __init__(
@@ -87,6 +105,7 @@ class ExpectedCalibrationError(OneConfidenceMetric):
         notion: str = "top_label",
         from_logits: bool = False,
         ignore_class: int | None = -100,
+        noise_matrix: Any = None,
         name: str = "ece",
         dtype: Any = None,
     ) -> None:
@@ -95,6 +114,7 @@ class ExpectedCalibrationError(OneConfidenceMetric):
             notion=notion,
             from_logits=from_logits,
             ignore_class=ignore_class,
+            noise_matrix=noise_matrix,
             name=name,
             dtype=dtype,
         )

@@ -27,6 +27,8 @@ class MaximumCalibrationError(OneConfidenceMetric):
         notion: As in `ExpectedCalibrationError`. Defaults to `"top_label"`.
         from_logits: As in `ExpectedCalibrationError`. Defaults to False.
         ignore_class: As in `ExpectedCalibrationError`. Defaults to -100.
+        noise_matrix: As in `ExpectedCalibrationError`: the gaps on true labels, from
+            noisy ones. With it, thin bins rule the maximum the more. Defaults to None.
         name: Name of the metric. Defaults to `"mce"`.
         dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
 
@@ -34,8 +36,8 @@ class MaximumCalibrationError(OneConfidenceMetric):
         - y_true, y_pred, sample_weight: As in `ExpectedCalibrationError`.
 
     Returns:
-        A scalar in [0, 1]; 0 if no bin takes part; NaN as in
-        `ExpectedCalibrationError`.
+        A scalar in [0, 1], which with a `noise_matrix` may exceed 1; 0 if no bin takes
+        part; NaN as in `ExpectedCalibrationError`.
 
     Raises:
         ValueError: As `ExpectedCalibrationError`.
@@ -60,6 +62,7 @@ class MaximumCalibrationError(OneConfidenceMetric):
         notion: str = "top_label",
         from_logits: bool = False,
         ignore_class: int | None = -100,
+        noise_matrix: Any = None,
         name: str = "mce",
         dtype: Any = None,
     ) -> None:
@@ -68,6 +71,7 @@ class MaximumCalibrationError(OneConfidenceMetric):
             notion=notion,
             from_logits=from_logits,
             ignore_class=ignore_class,
+            noise_matrix=noise_matrix,
             name=name,
             dtype=dtype,
         )

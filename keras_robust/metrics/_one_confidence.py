@@ -7,17 +7,27 @@ from keras import ops
 from keras_robust import _backend
 from keras_robust._inputs import checks
 from keras_robust._inputs.labels import Aligned
+from keras_robust._inputs.matrices import correction
 from keras_robust._inputs.options import checked_notion
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.metrics._base import BinnedMetric, truth
 
 
 class OneConfidenceMetric(BinnedMetric):
-    """Base of the metrics that bin one confidence per prediction, by its `notion`."""
+    """Base of the metrics that bin one confidence per prediction, by its `notion`.
 
-    def __init__(self, num_bins: int, *, notion: str, **arguments: Any) -> None:
-        super().__init__(num_bins, **arguments)
-        self.notion = checked_notion(type(self).__name__, notion)
+    With a `noise_matrix`, correctness is that of the true label, by expectation.
+    """
+
+    def __init__(
+        self, num_bins: int, *, notion: str, noise_matrix: Any = None, **arguments: Any
+    ) -> None:
+        owner = type(self).__name__
+        notion, undone = checked_notion(owner, notion), correction(owner, noise_matrix)
+        if undone is not None and notion == "positive":
+            undone.check_classes(owner, 2)
+        super().__init__(num_bins, corrected=undone is not None, **arguments)
+        self.notion, self._undone = notion, undone
 
     def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
         classes = y_pred.shape[-1] if len(y_pred.shape) else None
@@ -29,9 +39,14 @@ class OneConfidenceMetric(BinnedMetric):
                 f"notion='positive' with y_pred.shape={tuple(y_pred.shape)}",
                 "For each class against the rest use `ClasswiseCalibrationError`.",
             )
+        if self._undone is not None and classes is not None:
+            # A single sigmoid output stands for two classes.
+            self._undone.check_classes(type(self).__name__, max(classes, 2))
         return y_pred
 
     def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
+        if self._undone is not None:
+            return self._of_true_labels(aligned, slack)
         if self.notion == "positive":
             prob = self._probabilities(aligned, slack)
             return prob[..., 1:], truth(aligned)[..., 1:]
@@ -65,10 +80,37 @@ class OneConfidenceMetric(BinnedMetric):
             confidence, hit = (ops.reshape(x, positions) for x in (confidence, hit))
         return confidence, hit
 
+    def _of_true_labels(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
+        prob = self._probabilities(aligned, slack)
+        if self.notion == "positive":
+            event = ops.ones_like(prob[..., 0], dtype="int32")
+        else:
+            event = ops.cast(ops.argmax(prob, axis=-1), "int32")
+        chosen = ops.expand_dims(event, -1)
+        confidence = ops.take_along_axis(prob, chosen, axis=-1)[..., 0]
+        # Row k: what each given label tells where class k is predicted.
+        rows, dtype = self._undone.inverse.T, self._state[0].dtype
+        labels = aligned.labels
+        if aligned.soft:
+            # The mean over the labels that a soft target stands for.
+            told = ops.take(ops.convert_to_tensor(rows, dtype=dtype), event, axis=0)
+            return confidence, ops.sum(ops.cast(labels, dtype) * told, axis=-1)
+        if None in (*labels.shape, *prob.shape):
+            # Sizes that do not agree are found out by `aligned.broken`.
+            labels = ops.broadcast_to(labels, ops.shape(event))
+        flat = ops.convert_to_tensor(rows.ravel(), dtype=dtype)
+        return confidence, ops.take(flat, event * len(rows) + labels)
+
     def bin_statistics(self) -> ReliabilityBins:
         """Returns the table of the bins: edges, count, confidence, accuracy."""
-        return self._tables()[0]
+        if self._undone is None:
+            return self._tables()[0]
+        *sums, squares = self._sums_of_columns()[0]
+        ends = self._undone.ends
+        return ReliabilityBins.from_sums(*sums, squares=squares, ends=ends)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
-        return {"notion": self.notion, **super().get_config()}
+        matrix = None if self._undone is None else self._undone.matrix.tolist()
+        own = {"notion": self.notion, "noise_matrix": matrix}
+        return {**own, **super().get_config()}

@@ -8,6 +8,9 @@ move to `carry`. What is left in `sums` is below 4096, so that those of 4096 rep
 added elementwise, stay below 2^24 and whole numbers among them exact; a carry is 4096
 times a whole number, exact as long as that is below 2^24, so that counts are exact up
 to 2^36.
+
+Sums of corrected correctness may be negative: they move towards 0 in the same way, and
+keep their sign.
 """
 
 from typing import Any
@@ -20,8 +23,13 @@ from keras_robust._numerics import two_sum
 _CARRY_UNIT = 4096.0
 # Rows added up one after another in float32, before two-sum takes over.
 _ROWS_PER_LANE = 64
+# Corrected correctness is at most 100 in size, and 64 such numbers below 2^13: whole
+# multiples of 2^-11 add up exactly in float32.
+_COARSE_UNIT = 2.0**-11
 
 QUANTITIES = ("count", "confidence", "correct")
+# Where correctness is corrected, and may be any number, its squares as well.
+CORRECTED_QUANTITIES = (*QUANTITIES, "squares")
 
 
 def accumulation_dtype() -> str:
@@ -37,16 +45,20 @@ def accumulation_dtype() -> str:
     return "float64"
 
 
-def add_sum_variables(metric: keras.metrics.Metric, num_places: int) -> list[Any]:
-    """Adds the state to a metric: a row for each of QUANTITIES, a place for each bin.
+def add_sum_variables(
+    metric: keras.metrics.Metric, num_places: int, corrected: bool = False
+) -> list[Any]:
+    """Adds the state to a metric: a row for each quantity, a place for each bin.
 
+    The quantities are QUANTITIES, or CORRECTED_QUANTITIES if correctness is corrected.
     The bins of several columns (classes, labels) lie one column after another.
     """
     dtype = accumulation_dtype()
+    quantities = CORRECTED_QUANTITIES if corrected else QUANTITIES
     names = ["sums"] if dtype == "float64" else ["sums", "compensation", "carry"]
     return [
         metric.add_variable(
-            shape=(len(QUANTITIES), num_places),
+            shape=(len(quantities), num_places),
             initializer="zeros",
             dtype=dtype,
             aggregation="sum",
@@ -68,24 +80,27 @@ def add_to_sums(
 
     The tensors are of shape `(N * columns,)`: the columns of a row side by side.
     """
-    num_places = state[0].shape[-1]
+    num_quantities, num_places = state[0].shape
     place = ops.cast(index, "int32")
     if columns > 1:
         first = ops.arange(columns, dtype="int32") * (num_places // columns)
         place = ops.reshape(ops.reshape(place, (-1, columns)) + first, (-1,))
     if len(state) == 1:
-        rows = (weight, weight * confidence, weight * correct)
+        # Corrected correctness is in float64, lest its rounding add up.
+        hits = ops.cast(weight, correct.dtype) * correct
+        rows = (weight, weight * confidence, hits, hits * correct)[:num_quantities]
         state[0].assign(state[0] + _sums_at(rows, place, num_places, state[0].dtype))
         return
     middle = _middle_of_places(num_places, columns)
     rows = (weight, confidence, correct)
-    high, low = _sum_in_lanes(*rows, place, middle, columns)
+    corrected = num_quantities == len(CORRECTED_QUANTITIES)
+    high, low = _sum_in_lanes(*rows, place, middle, columns, corrected)
     total, error = two_sum(ops.convert_to_tensor(state[0]), high)
     # The errors go back into the sum at once: left to add up on their own, small ones
     # of one sign would in turn be lost.
     total, error = two_sum(total, state[1] + (error + low))
-    # total - moved is exact for total >= 0: smaller, and of the same last digit.
-    moved = ops.floor(total / _CARRY_UNIT) * _CARRY_UNIT
+    # Towards 0, so that total - moved is exact: smaller, and of the same last digit.
+    moved = ops.sign(total) * ops.floor(ops.abs(total) / _CARRY_UNIT) * _CARRY_UNIT
     carry, left_over = two_sum(ops.convert_to_tensor(state[2]), moved)
     state[0].assign((total - moved) + left_over)
     state[1].assign(error)
@@ -93,7 +108,7 @@ def add_to_sums(
 
 
 def current_sums(state: list[Any]) -> Any:
-    """Returns the sums as one tensor of shape `(3, num_places)`."""
+    """Returns the sums as one tensor, of shape `(quantities, num_places)`."""
     if len(state) == 1:
         return ops.convert_to_tensor(state[0])
     return state[2] + (state[0] + state[1])
@@ -124,7 +139,13 @@ def _sums_at(rows: tuple[Any, ...], place: Any, num_places: int, dtype: str) -> 
 
 
 def _sum_in_lanes(
-    weight: Any, confidence: Any, correct: Any, place: Any, middle: Any, columns: int
+    weight: Any,
+    confidence: Any,
+    correct: Any,
+    place: Any,
+    middle: Any,
+    columns: int,
+    corrected: bool,
 ) -> tuple[Any, Any]:
     # A float32 sum of n numbers is wrong by n * 2^-24 of itself at worst: so few rows
     # to each, row i to lane i mod `lanes`; then sums of lanes in pairs, by `two_sum`.
@@ -132,6 +153,11 @@ def _sum_in_lanes(
     # bin, so that the error is as much smaller: sum w c = sum w (c - m) + m sum w.
     offset = confidence - ops.take(middle, place)
     rows = (weight, weight * offset, weight * correct)
+    if corrected:
+        # Two parts, of which the coarse one adds up exactly, where weights are whole.
+        coarse = ops.round(correct / _COARSE_UNIT) * _COARSE_UNIT
+        parts = (weight * coarse, weight * (correct - coarse))
+        rows = (*rows[:2], parts[0], weight * correct * correct, parts[1])
     num_rows, num_places, lanes = place.shape[0] // columns, middle.shape[0], 1
     # Lanes for the rows of one column: its places are its own.
     while lanes * _ROWS_PER_LANE < num_rows:
@@ -147,7 +173,13 @@ def _sum_in_lanes(
         high, error = two_sum(high[:lanes], high[lanes:])
         low = low[:lanes] + low[lanes:] + error
     high, low = high[0], low[0]
+    zeros = ops.zeros_like(middle)
+    if corrected:
+        # The two parts in one again.
+        fine = ops.stack([zeros, zeros, high[-1], zeros])
+        high, error = two_sum(high[:-1], fine)
+        low = low[:-1] + error + ops.stack([zeros, zeros, low[-1], zeros])
     # Back from distances to confidences.
-    shift = ops.stack([ops.zeros_like(middle), middle, ops.zeros_like(middle)])
+    shift = ops.stack([zeros, middle, *[zeros] * (len(high) - 2)])
     high, error = two_sum(high, shift * high[:1])
     return high, low + error + shift * low[:1]

@@ -19,6 +19,7 @@ def bin_predictions(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    noise_matrix: Any = None,
 ) -> ReliabilityBins:
     """Bins predictions by their confidence.
 
@@ -49,6 +50,13 @@ def bin_predictions(
         ignore_class: Label of positions to leave out. A soft target is left out where
             all its entries equal it or, if it is one of the K classes, where it is
             that class's one-hot row. None leaves out nothing. Defaults to -100.
+        noise_matrix: Transition matrix T of the noise in `y_true`, of shape `(K, K)`,
+            T[i, j] = P(given j | true i), or a `noise.MatrixEstimate`: to measure on
+            the true labels, of which only noisy ones are at hand. Correctness is then
+            entry [given label, predicted class] of the inverse of T, which has the
+            expectation 1 if that is the true class, and 0 if not. It may be negative or
+            above 1, and so may be an accuracy on few rows. As right as the matrix is.
+            Defaults to None: labels are taken as they are.
 
     Returns:
         A `ReliabilityBins`.
@@ -56,7 +64,8 @@ def bin_predictions(
     Raises:
         ValueError: If shapes or `notion` do not fit, labels and predictions are in the
             wrong order, a label is no class, a probability is NaN or outside [0, 1],
-            rows do not sum to 1, or a weight is negative or NaN.
+            rows do not sum to 1, a weight is negative or NaN, or `noise_matrix` is no
+            transition matrix, not of the K classes, or close to singular.
         TypeError: If an argument is of the wrong type.
 
     Examples:
@@ -65,8 +74,18 @@ def bin_predictions(
         >>> bins.count.tolist()
         [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
 
+        Of five labels one is wrong, as is to be expected of this noise:
+
+        >>> matrix = [[0.8, 0.2], [0.2, 0.8]]
+        >>> prob = [[0.9, 0.1]] * 5
+        >>> bins = bin_predictions([0, 0, 0, 0, 1], prob, noise_matrix=matrix)
+        >>> round(float(bins.accuracy[13]), 4)
+        1.0
+
     Reference:
-        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3 to 5.
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3 to 5;
+        for `noise_matrix` Patrini et al., "Making Deep Neural Networks Robust to Label
+        Noise: a Loss Correction Approach", CVPR 2017, theorem 1.
     """
     owner = "bin_predictions"
     num_bins = checked_num_bins(owner, num_bins)
@@ -79,6 +98,7 @@ def bin_predictions(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        noise_matrix=noise_matrix,
     )
     return bin_events(events, num_bins, binning)
 
@@ -126,10 +146,21 @@ class Binned:
         row = np.arange(len(truth))
         return self._sums(self._place[row, truth], self._weight[row, truth])
 
-    def tables(self, truth: np.ndarray) -> tuple[ReliabilityBins, ...]:
-        """Returns the table of each column, for `truth` as in `correct`."""
+    def tables(
+        self, truth: np.ndarray, ends: tuple[float, float] | None = None
+    ) -> tuple[ReliabilityBins, ...]:
+        """Returns the table of each column, for `truth` as in `correct`.
+
+        `ends` are those of `Events`.
+        """
         columns = zip(self.count, self.confidence, self.correct(truth))
-        return tuple(ReliabilityBins.from_sums(*c, edges=self.edges) for c in columns)
+        if ends is None:
+            made = (ReliabilityBins.from_sums(*c, edges=self.edges) for c in columns)
+            return tuple(made)
+        columns = zip(columns, self.correct(truth**2))
+        how = {"edges": self.edges, "ends": ends}
+        made = (ReliabilityBins.from_sums(*c, squares=s, **how) for c, s in columns)
+        return tuple(made)
 
     def _sums(self, place: np.ndarray, values: np.ndarray) -> np.ndarray:
         columns, num_bins = self._shape
@@ -157,7 +188,8 @@ def binned_events(events: Events, num_bins: int, binning: str) -> Binned:
 
 def bin_events(events: Events, num_bins: int, binning: str) -> ReliabilityBins:
     """Returns the table of events."""
-    return binned_events(events, num_bins, binning).tables(events.correct[:, None])[0]
+    made = binned_events(events, num_bins, binning)
+    return made.tables(events.correct[:, None], events.ends)[0]
 
 
 def _equal_mass(events: Events, num_bins: int) -> tuple[np.ndarray, np.ndarray]:

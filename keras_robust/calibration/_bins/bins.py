@@ -1,6 +1,6 @@
 """Reliability bins: the table behind a diagram, and the errors read off it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,12 +48,21 @@ class ReliabilityBins:
     `null_ece`, intervals): weights should be repetitions, not arbitrary numbers, and
     labels hard: in soft ones there is no chance.
 
+    Bins made with a `noise_matrix` are about the true labels, as estimated from noisy
+    ones: each row's correctness is replaced by a term of the same expectation, which
+    may be negative or above 1. So may be an accuracy, and an error above 1. All that
+    concerns chance then goes by how these terms scatter, and by normal approximation.
+
     Attributes:
         edges: Float array of shape `(num_bins + 1,)`.
         count: Float array of shape `(num_bins,)`: the sum of the sample weights, which
             without weights is the number of predictions.
         confidence: Float array of shape `(num_bins,)`: mean confidence, NaN if empty.
         accuracy: Float array of shape `(num_bins,)`: share correct, NaN if empty.
+        variance: Float array of shape `(num_bins,)`: the variance of the terms of which
+            the accuracy is the mean, with a `noise_matrix`; else None.
+        ends: The smallest and the largest value that such a term can have. Defaults to
+            (0, 1).
 
     Examples:
         >>> from keras_robust.calibration import bin_predictions
@@ -66,14 +75,18 @@ class ReliabilityBins:
     count: np.ndarray
     confidence: np.ndarray
     accuracy: np.ndarray
+    variance: np.ndarray | None = field(default=None, kw_only=True)
+    ends: tuple[float, float] = field(default=(0.0, 1.0), kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("edges", "count", "confidence", "accuracy"):
+        names = ["edges", "count", "confidence", "accuracy"]
+        for name in names if self.variance is None else [*names, "variance"]:
             array = np.array(getattr(self, name), dtype="float64")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         size = len(self.edges) - 1 if self.edges.ndim == 1 else None
         columns = (self.count, self.confidence, self.accuracy)
+        columns += () if self.variance is None else (self.variance,)
         if any(x.shape != (size,) for x in columns) or (self.count < 0).any():
             raise checks.invalid(
                 "ReliabilityBins",
@@ -91,6 +104,8 @@ class ReliabilityBins:
         correct: np.ndarray,
         *,
         edges: np.ndarray | None = None,
+        squares: np.ndarray | None = None,
+        ends: tuple[float, float] = (0.0, 1.0),
     ) -> "ReliabilityBins":
         """Makes the table from sums over the rows of each bin.
 
@@ -99,6 +114,9 @@ class ReliabilityBins:
             confidence: Sums of weight times confidence.
             correct: Sums of weight times correctness.
             edges: Edges of shape `(num_bins + 1,)`, or None for bins of equal width.
+            squares: Sums of weight times squared correctness, where that is made of
+                noisy labels with a noise matrix; else None.
+            ends: With `squares`, the smallest and largest value of correctness.
 
         Returns:
             A `ReliabilityBins`.
@@ -106,13 +124,23 @@ class ReliabilityBins:
         with np.errstate(invalid="ignore", divide="ignore"):
             mean_confidence = np.where(count > 0, confidence / count, np.nan)
             accuracy = np.where(count > 0, correct / count, np.nan)
+            variance = None
+            if squares is not None:
+                variance = np.where(count > 0, squares / count, np.nan) - accuracy**2
+                variance = np.maximum(variance, 0.0)  # NaN stays
         edges = bin_edges(len(count)) if edges is None else edges
-        return cls(edges, count, mean_confidence, accuracy)
+        terms = {"variance": variance, "ends": ends}
+        return cls(edges, count, mean_confidence, accuracy, **terms)
 
     @property
     def num_bins(self) -> int:
         """Number of bins, empty ones included."""
         return len(self.count)
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the accuracies are for true labels, estimated from noisy ones."""
+        return self.variance is not None
 
     @property
     def total(self) -> float:
@@ -168,7 +196,8 @@ class ReliabilityBins:
         """The l2 error without what chance adds to it (Kumar et al., 2019).
 
         An observed accuracy scatters round the true one, so each squared gap is too
-        large by acc_b (1 - acc_b) / (n_b - 1) on average; that is taken off. The root
+        large by acc_b (1 - acc_b) / (n_b - 1) on average; that is taken off. With a
+        noise matrix the variance of its terms stands for acc_b (1 - acc_b). The root
         of what is left is returned, or 0 if that is negative. A bin of one row tells
         nothing and adds nothing. For hard labels: soft ones scatter less.
 
@@ -182,7 +211,7 @@ class ReliabilityBins:
         if not len(count):
             return 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
-            chance = accuracy * (1 - accuracy) / (count - 1)
+            chance = self._scatter() / (count - 1)
         squares = np.where(count <= 1, 0.0, (accuracy - confidence) ** 2 - chance)
         mean = float(count @ squares / count.sum())
         return mean if np.isnan(mean) else float(np.sqrt(max(mean, 0.0)))
@@ -194,7 +223,8 @@ class ReliabilityBins:
 
         By consistency resampling: confidences and counts stay; how many of a bin's
         predictions are right is drawn anew, with the bin's mean confidence as the
-        chance of each.
+        chance of each. With a noise matrix the bin's accuracy is drawn from a normal
+        distribution round its mean confidence, as wide as its terms scatter.
 
         Args:
             norm: As in `ece`. Defaults to `"l1"`.
@@ -219,12 +249,19 @@ class ReliabilityBins:
         count, confidence, _ = self._used()
         if not len(count) or not np.isfinite(value):
             return MeasuredValue.from_draws(value, np.full(num_resamples, value))
-        shares = chance.draw_shares(count, confidence, num_resamples, rng)
+        if self.corrected:
+            width = self._null_width()[self._taking_part()]
+            shares = rng.normal(confidence, width, (num_resamples, len(count)))
+        else:
+            shares = chance.draw_shares(count, confidence, num_resamples, rng)
         draws = norm_of_gaps(count / count.sum(), np.abs(shares - confidence), norm)
         return MeasuredValue.from_draws(value, draws)
 
     def accuracy_interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Wilson's interval for each bin's accuracy.
+
+        With a noise matrix, that of Agresti and Coull for the mean of the bin's terms;
+        like Wilson's it has a width where all terms are equal.
 
         Args:
             level: Probability of the interval. Defaults to 0.95.
@@ -236,6 +273,9 @@ class ReliabilityBins:
             ValueError: If `level` is not in (0, 1).
         """
         level = checked_level("ReliabilityBins", level)
+        if self.corrected:
+            terms = (self.count, self.accuracy, self.variance, self.ends)
+            return chance.corrected_interval(*terms, level)
         return chance.wilson_interval(self.count, self.accuracy, level)
 
     def consistency_interval(
@@ -248,12 +288,18 @@ class ReliabilityBins:
 
         Returns:
             Lower and upper ends, both of shape `(num_bins,)`, NaN for empty bins:
-            quantiles of the binomial distribution with the bin's mean confidence.
+            quantiles of the binomial distribution with the bin's mean confidence; with
+            a noise matrix, of a normal one as in `null_ece`.
 
         Raises:
             ValueError: If `level` is not in (0, 1).
         """
         level = checked_level("ReliabilityBins", level)
+        if self.corrected:
+            from scipy.special import ndtri
+
+            half = ndtri((1 + level) / 2) * self._null_width()
+            return self.confidence - half, self.confidence + half
         return chance.binomial_interval(self.count, self.confidence, level)
 
     def to_frame(self) -> Any:
@@ -262,7 +308,7 @@ class ReliabilityBins:
         Returns:
             A DataFrame with columns `lower`, `upper` (edges), `count`, `confidence`,
             `accuracy`, `gap` (confidence minus accuracy), `accuracy_low` and
-            `accuracy_high` (Wilson, 95 %).
+            `accuracy_high` (`accuracy_interval`, 95 %).
 
         Raises:
             ImportError: If pandas is not installed.
@@ -282,10 +328,25 @@ class ReliabilityBins:
         return pandas.DataFrame(columns)
 
     def _used(self, min_count: float = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        used = self._taking_part(min_count)
+        return self.count[used], self.confidence[used], self.accuracy[used]
+
+    def _taking_part(self, min_count: float = 0) -> np.ndarray:
         # A bin whose count is NaN takes part, so that NaN comes out.
         unknown = np.isnan(self.count)
-        used = unknown | ((self.count > 0) & (self.count >= min_count))
-        return self.count[used], self.confidence[used], self.accuracy[used]
+        return unknown | ((self.count > 0) & (self.count >= min_count))
+
+    def _scatter(self) -> np.ndarray:
+        used = self._taking_part()
+        accuracy = self.accuracy[used]
+        return self.variance[used] if self.corrected else accuracy * (1 - accuracy)
+
+    def _null_width(self) -> np.ndarray:
+        # As wide as the terms scatter round their own mean. With rows added at their
+        # ends: of few rows all terms may be equal.
+        terms = (self.count, self.accuracy, self.variance, self.ends)
+        with np.errstate(divide="ignore"):
+            return np.sqrt(chance.scatter_with_ends(*terms) / self.count)
 
     def __repr__(self) -> str:
         ece = self.null_ece()

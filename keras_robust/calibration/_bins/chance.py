@@ -28,6 +28,43 @@ def wilson_interval(
     return np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
 
 
+def corrected_interval(
+    count: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    ends: tuple[float, float],
+    level: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns an interval for a mean of corrected terms; NaN where nothing counts.
+
+    Agresti and Coull's (1998), of which Wilson's is the like for shares: the normal one
+    of `count + z²` rows, of which z²/2 are added at each of the ends that a term can
+    have. Without them it has no width where all terms are equal.
+    """
+    from scipy.special import ndtri
+
+    added = ndtri((1 + level) / 2) ** 2
+    rows = count + added
+    centre = (count * mean + added * sum(ends) / 2) / rows
+    half = np.sqrt(added * scatter_with_ends(count, mean, variance, ends, added) / rows)
+    return centre - half, centre + half
+
+
+def scatter_with_ends(
+    count: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    ends: tuple[float, float],
+    added: float = 4.0,
+) -> np.ndarray:
+    """Returns the variance of terms with so many added, half of them at each end."""
+    low, high = ends
+    apart = (high - low) ** 2 / 4 + (mean - (low + high) / 2) ** 2 * count / (
+        count + added
+    )
+    return (count * variance + added * apart) / (count + added)
+
+
 def binomial_interval(
     count: np.ndarray, rate: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:

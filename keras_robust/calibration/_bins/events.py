@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_robust._inputs import checks
+from keras_robust._inputs.matrices import Correction, correction
 from keras_robust._inputs.options import checked_notion
 from keras_robust._inputs.predictions import (
     Predictions,
@@ -19,10 +20,13 @@ class Events(NamedTuple):
 
     Attributes:
         confidence: Float64 array of shape `(N,)`, in [0, 1].
-        correct: Float64 array of shape `(N,)`: 1 or 0, or between for soft labels.
+        correct: Float64 array of shape `(N,)`: 1 or 0, or between for soft labels; of
+            labels whose noise is undone, what has the expectation 1 or 0.
         weight: Float64 array of shape `(N,)`, all positive.
         dtype: The dtype in which the confidences were given.
         event: The class that each event is about, int64 of shape `(N,)`.
+        ends: The smallest and largest value `correct` can have, where noise is undone;
+            else None.
     """
 
     confidence: np.ndarray
@@ -30,6 +34,7 @@ class Events(NamedTuple):
     weight: np.ndarray
     dtype: np.dtype
     event: np.ndarray
+    ends: tuple[float, float] | None = None
 
 
 def read_events(
@@ -41,9 +46,11 @@ def read_events(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    noise_matrix: Any = None,
 ) -> Events:
     """Checks predictions and returns the events they are about."""
     notion = checked_notion(owner, notion)
+    undone = correction(owner, noise_matrix)
     predictions = read_predictions(
         owner,
         y_true,
@@ -53,7 +60,7 @@ def read_events(
         ignore_class=ignore_class,
     )
     checked_distributions(owner, predictions)
-    return events_of(owner, predictions, notion)
+    return events_of(owner, predictions, notion, undone)
 
 
 def read_batches(owner: str, batches: Iterable[tuple], **how: Any) -> Events:
@@ -62,17 +69,25 @@ def read_batches(owner: str, batches: Iterable[tuple], **how: Any) -> Events:
         read_events(owner, labels, prob, sample_weight=weight, **how)
         for labels, prob, weight in batches
     ]
-    confidence, correct, weight, dtypes, event = zip(*parts)
+    confidence, correct, weight, dtypes, event, ends = zip(*parts)
     return Events(
         *map(np.concatenate, (confidence, correct, weight)),
         dtypes[0],
         np.concatenate(event),
+        ends[0],
     )
 
 
-def events_of(owner: str, predictions: Predictions, notion: str) -> Events:
-    """Returns the events of checked predictions."""
+def events_of(
+    owner: str,
+    predictions: Predictions,
+    notion: str,
+    undone: Correction | None = None,
+) -> Events:
+    """Returns the events of checked predictions, with the noise of labels undone."""
     prob = predictions.prob
+    if undone is not None:
+        undone.check_classes(owner, prob.shape[-1])
     if notion == "positive":
         if prob.shape[-1] != 2:
             raise checks.invalid(
@@ -86,13 +101,17 @@ def events_of(owner: str, predictions: Predictions, notion: str) -> Events:
     else:
         event = prob.argmax(axis=-1)
     label, row = predictions.label, np.arange(len(prob))
-    correct = (event == label) if label.ndim == 1 else label[row, event]
+    if undone is not None:
+        correct = undone.of_labels(label)[row, event]
+    else:
+        correct = (event == label) if label.ndim == 1 else label[row, event]
     return Events(
         prob[row, event],
         correct.astype("float64"),
         predictions.weight,
         predictions.dtype,
         event,
+        None if undone is None else undone.ends,
     )
 
 

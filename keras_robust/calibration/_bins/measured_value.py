@@ -28,6 +28,12 @@ class MeasuredValue:
         num_resamples: Number of resamples.
         outside: Whether `value` is above `null_upper`, or for measures that may be off
             in either direction, below `null_lower`.
+        lower: Lower end of the 95 % interval of `value`, in a report with a noise
+            matrix and for measures that are means over rows: the normal interval of
+            what is averaged. Else NaN.
+        upper: Its upper end.
+        effective_rows: How many rows with true labels would tell `value` as well as
+            these with noisy ones, where there is an interval. Else NaN.
 
     Examples:
         >>> from keras_robust.calibration import bin_predictions
@@ -44,6 +50,9 @@ class MeasuredValue:
     p_value: float
     num_resamples: int
     outside: bool = False
+    lower: float = np.nan
+    upper: float = np.nan
+    effective_rows: float = np.nan
 
     @classmethod
     def from_draws(

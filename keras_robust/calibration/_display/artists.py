@@ -1,5 +1,6 @@
 """The artists of a reliability diagram."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def fade_thin_bins(containers: Any, bins: ReliabilityBins, min_count: float) -> 
 
 
 def whiskers(ax: Any, bins: ReliabilityBins, level: float, min_count: float) -> Any:
-    """Draws Wilson's interval of each bin's accuracy in the middle of its bar."""
+    """Draws the interval of each bin's accuracy in the middle of its bar."""
     shown = _at_least(bins, min_count)
     middle = (bins.edges[:-1] + bins.edges[1:])[shown] / 2
     return ax.errorbar(
@@ -112,7 +113,7 @@ def _at_least(bins: ReliabilityBins, min_count: float) -> np.ndarray:
 def interval_lengths(
     bins: ReliabilityBins, level: float, shown: np.ndarray
 ) -> np.ndarray:
-    """Returns how far Wilson's interval reaches below and above accuracies."""
+    """Returns how far the interval reaches below and above accuracies."""
     low, high = (end[shown] for end in bins.accuracy_interval(level))
     accuracy = bins.accuracy[shown]
     return np.maximum([accuracy - low, high - accuracy], 0)
@@ -161,13 +162,27 @@ def count_steps(ax: Any, bins: ReliabilityBins, order: int) -> Any:
 
 
 def finish(
-    ax: Any, count_ax: Any, counts: np.ndarray, name: str | None, notion: str
+    ax: Any,
+    count_ax: Any,
+    tables: Iterable[ReliabilityBins],
+    name: str | None,
+    notion: str,
 ) -> None:
     """Sets limits, labels and scales of the diagram and of the counts below."""
     x, y = AXES[notion]
-    ax.set(xlim=(0, 1), ylim=(0, 1), ylabel=y)
+    tables = list(tables)
+    low, high = 0, 1
+    if any(bins.corrected for bins in tables):
+        y += "\nfor true labels, estimated"
+        # What is estimated may be below 0 or above 1.
+        seen = np.concatenate([bins.accuracy[bins.count > 0] for bins in tables])
+        low, high = seen.min(initial=low), seen.max(initial=high)
+        margin = 0.04 * (high - low)
+        low, high = low - margin * (low < 0), high + margin * (high > 1)
+    ax.set(xlim=(0, 1), ylim=(low, high), ylabel=y)
     ax.set_title(name or "", parse_math=False)  # a name may hold dollars
     ax.tick_params(labelbottom=False)
+    counts = np.concatenate([bins.count for bins in tables])
     counts = counts[counts > 0]
     if len(counts):
         if counts.max() >= 10 * counts.min():

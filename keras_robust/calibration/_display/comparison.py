@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from keras_robust._inputs import checks
 from keras_robust._inputs.options import checked_level, checked_notion
 from keras_robust.calibration._bins.binning import bin_predictions
@@ -19,7 +17,8 @@ class ReliabilityComparison:
     streamed metrics (`metric.bin_statistics()`) or of displays (`display.bins`).
 
     How to read it: a point is a bin; it lies at its mean confidence and its accuracy,
-    with Wilson's interval as a whisker. Points below the diagonal are over-confident,
+    with Wilson's interval as a whisker (for bins of a noise matrix,
+    `ReliabilityBins.accuracy_interval`). Points below the diagonal are over-confident,
     above it under-confident. The legend gives each ECE and, beside it, what it would be
     on average if that model were calibrated. The outlines below count predictions.
 
@@ -80,6 +79,7 @@ class ReliabilityComparison:
         from_logits: bool = False,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
+        noise_matrix: Any = None,
         level: float | None = 0.95,
         name: str | None = None,
         ax: Any = None,
@@ -95,6 +95,8 @@ class ReliabilityComparison:
             from_logits: As in `bin_predictions`. Defaults to False.
             sample_weight: As in `bin_predictions`.
             ignore_class: As in `bin_predictions`. Defaults to -100.
+            noise_matrix: As in `bin_predictions`: the diagram is then for true labels,
+                and says so. Defaults to None.
             level: As in `ReliabilityComparison`. Defaults to 0.95.
             name: As in `ReliabilityComparison`.
             ax: Matplotlib axes to draw in, or None for a new figure.
@@ -117,6 +119,7 @@ class ReliabilityComparison:
                 from_logits=from_logits,
                 sample_weight=sample_weight,
                 ignore_class=ignore_class,
+                noise_matrix=noise_matrix,
             )
             for model, prob in y_prob.items()
         }
@@ -143,8 +146,8 @@ class ReliabilityComparison:
         for order, (name, bins) in enumerate(self.bins.items()):
             self.curves_[name] = artists.curve(ax, bins, self.level, order)
             self.counts_[name] = artists.count_steps(self.count_ax_, bins, order)
-        counts = np.concatenate([bins.count for bins in self.bins.values()])
-        artists.finish(ax, self.count_ax_, counts, self.name, self.notion)
+        tables = self.bins.values()
+        artists.finish(ax, self.count_ax_, tables, self.name, self.notion)
         labels = [_with_ece(name, bins) for name, bins in self.bins.items()]
         legend = ax.legend(list(self.curves_.values()), labels, fontsize="small")
         for text in legend.get_texts():

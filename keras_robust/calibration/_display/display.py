@@ -35,6 +35,10 @@ class ReliabilityDisplay:
     a bar that ends inside its box says nothing against calibration. The text gives the
     ECE and, beside it, what it would be on average if the model were calibrated.
 
+    Of bins that were made with a noise matrix, bars are estimates for the true labels:
+    they may end below 0 or above 1, and whiskers and boxes are those of such estimates
+    (`ReliabilityBins.accuracy_interval` and `consistency_interval`).
+
     Args:
         bins: A `ReliabilityBins`.
         min_count: Draw bins with a smaller count pale and without whiskers, and leave
@@ -112,6 +116,7 @@ class ReliabilityDisplay:
         from_logits: bool = False,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
+        noise_matrix: Any = None,
         min_count: float = 0,
         level: float | None = 0.95,
         name: str | None = None,
@@ -128,6 +133,8 @@ class ReliabilityDisplay:
             from_logits: As in `bin_predictions`. Defaults to False.
             sample_weight: As in `bin_predictions`.
             ignore_class: As in `bin_predictions`. Defaults to -100.
+            noise_matrix: As in `bin_predictions`: the diagram is then for true labels,
+                and says so. Defaults to None.
             min_count: As in `ReliabilityDisplay`. Defaults to 0.
             level: As in `ReliabilityDisplay`. Defaults to 0.95.
             name: As in `ReliabilityDisplay`.
@@ -149,6 +156,7 @@ class ReliabilityDisplay:
             from_logits=from_logits,
             sample_weight=sample_weight,
             ignore_class=ignore_class,
+            noise_matrix=noise_matrix,
         )
         return cls(
             bins, min_count=min_count, level=level, notion=notion, name=name
@@ -163,6 +171,7 @@ class ReliabilityDisplay:
         *,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
+        noise_matrix: Any = None,
         batch_size: int = 32,
         steps: int | None = None,
         num_bins: int = 15,
@@ -185,6 +194,7 @@ class ReliabilityDisplay:
             sample_weight: Optional weights, with `y`.
             ignore_class: Label of positions to leave out, or None. Keras masks are not
                 seen: padding needs this label or weight 0. Defaults to -100.
+            noise_matrix: As in `from_predictions`. Defaults to None.
             batch_size: Rows that are predicted at a time, with `y`. Defaults to 32.
             steps: Number of batches to read of a dataset; one that does not end needs
                 it. Defaults to None, all.
@@ -217,7 +227,8 @@ class ReliabilityDisplay:
             steps=checked_steps(owner, steps),
         )
         how = {"notion": notion, "from_logits": from_logits}
-        events = read_batches(owner, batches, ignore_class=ignore_class, **how)
+        how |= {"ignore_class": ignore_class, "noise_matrix": noise_matrix}
+        events = read_batches(owner, batches, **how)
         bins = bin_events(events, num_bins, binning)
         name = getattr(model, "name", None) if name is None else name
         return cls(
@@ -298,7 +309,7 @@ class ReliabilityDisplay:
             self.whiskers_ = artists.whiskers(ax, bins, level, least)
         self.text_ = artists.text(ax, self._summary())
         self.counts_ = artists.count_bars(self.count_ax_, bins)
-        artists.finish(ax, self.count_ax_, bins.count, self.name, self.notion)
+        artists.finish(ax, self.count_ax_, [bins], self.name, self.notion)
         if legend:
             artists.legend(ax, own_figure)
         # After the legend, which takes its colours from the first bars.

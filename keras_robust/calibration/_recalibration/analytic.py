@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.matrices import invertible_matrix
+from keras_robust._inputs.matrices import check_classes, invertible_matrix
 from keras_robust._theory import simplex
 from keras_robust._theory.unmixing import clean_posterior
 from keras_robust.calibration._recalibration.base import Recalibration
@@ -116,14 +116,8 @@ class AnalyticCalibration(Recalibration):
                 "BinaryCrossentropy goes with a single sigmoid output, the others do "
                 "not.",
             )
-        if matrix is not None and num_classes != len(matrix):
-            raise checks.invalid(
-                _OWNER,
-                "noise_matrix",
-                f"of the {num_classes} classes of `y_prob`",
-                f"a matrix of shape {matrix.shape}",
-                "Entry [i, j] is P(given j | true i).",
-            )
+        if matrix is not None:
+            check_classes(_OWNER, matrix, num_classes)
 
     def __repr__(self) -> str:
         shown = f"loss={self.loss.name}"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import checks
+from keras_robust._inputs.matrices import Correction, correction
 from keras_robust._inputs.options import (
     checked_notion,
     checked_num_bins,
@@ -15,6 +16,7 @@ from keras_robust._inputs.predictions import (
     Predictions,
     checked_distributions,
     read_predictions,
+    with_class_ids,
 )
 from keras_robust.calibration._bins.binning import bin_events
 from keras_robust.calibration._bins.events import Events, check_repetitions, events_of
@@ -34,6 +36,7 @@ def calibration_report(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    noise_matrix: Any = None,
     num_resamples: int = 500,
     seed: Any = 0,
 ) -> CalibrationReport:
@@ -44,6 +47,16 @@ def calibration_report(
     times with those probabilities (consistency resampling). An error below its null's
     95 % quantile says nothing against the model. Soft targets, other than one-hot ones,
     are not drawn by chance: with them no measure has a null value.
+
+    With a `noise_matrix` all of it is about the *true* labels, estimated from noisy
+    ones. The null values are what a calibrated model would show on as many labels with
+    that noise, undone in the same way. Means over rows (accuracy, gap, likelihood,
+    Brier score) have a 95 % interval as well, and the number of rows with true labels
+    that would tell as much. Errors of calibration have none, as a bootstrap would add a
+    second scatter: their null value says what is chance. The parts of the Brier score
+    (CORP) are left out: an isotonic fit would follow terms outside [0, 1]. The
+    likelihood is NaN where a probability is 0, as every class may be the true one: pass
+    logits.
 
     Args:
         y_true: Labels, as in `bin_predictions`.
@@ -56,6 +69,8 @@ def calibration_report(
             one row, drawn once. They count as repetitions: ones that sum to less than
             half the number of rows raise.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        noise_matrix: As in `bin_predictions`; labels are then class ids or one-hot.
+            Defaults to None: labels are taken as they are.
         num_resamples: How often labels are drawn for the null values. Defaults to 500.
         seed: Integer, or a `numpy.random.Generator`. Defaults to 0.
 
@@ -76,6 +91,15 @@ def calibration_report(
         >>> round(report["after", "brier"].value, 4)
         0.2231
 
+        Of labels of which a fifth is wrong:
+
+        >>> matrix = [[0.8, 0.2], [0.2, 0.8]]
+        >>> report = calibration_report(
+        ...     [0, 0, 0, 0, 1], [[0.9, 0.1]] * 5, noise_matrix=matrix, num_resamples=99
+        ... )
+        >>> round(report["accuracy"].value, 4), round(report["accuracy"].lower, 4)
+        (1.0, 0.3467)
+
     Reference:
         Bröcker, Smith, "Increasing the Reliability of Reliability Diagrams", Weather
         and Forecasting 22, 2007, for consistency resampling.
@@ -85,6 +109,7 @@ def calibration_report(
     num_bins = checked_num_bins(_OWNER, num_bins)
     notion = checked_notion(_OWNER, notion)
     num_resamples = checked_num_resamples(_OWNER, num_resamples)
+    undone = correction(_OWNER, noise_matrix)
     named = isinstance(y_prob, Mapping)
     models = checked_mapping(_OWNER, "y_prob", y_prob if named else {"model": y_prob})
     results, bins, settings = {}, {}, {}
@@ -98,11 +123,13 @@ def calibration_report(
             ignore_class=ignore_class,
             argument=f"y_prob[{name!r}]" if named else "y_prob",
         )
-        events = _checked_events(predictions, notion)
-        measures = measures_of(predictions, events, num_bins, notion)
+        events = _checked_events(predictions, notion, undone)
+        if undone is not None:
+            predictions = with_class_ids(_OWNER, predictions)
+        measures = measures_of(predictions, events, num_bins, notion, undone)
         rng = checks.generator(_OWNER, seed)
         drawn = num_resamples if _are_hard(predictions.label) else 0
-        values = measured_values(predictions, events, measures, drawn, rng)
+        values = measured_values(predictions, events, measures, drawn, rng, undone)
         results[name] = {m.name: (m, value) for m, value in zip(measures, values)}
         bins[name] = bin_events(events, num_bins, "equal_width")
         if settings and settings["num_classes"] != predictions.prob.shape[-1]:
@@ -119,6 +146,8 @@ def calibration_report(
             "num_classes": predictions.prob.shape[-1],
         }
     settings |= {"num_bins": num_bins, "notion": notion, "num_resamples": drawn}
+    if undone is not None:
+        settings["noise_matrix"] = undone.matrix.tolist()
     settings["version"] = __version__
     return CalibrationReport(results, bins, settings)
 
@@ -127,9 +156,11 @@ def _are_hard(label: np.ndarray) -> bool:
     return label.ndim == 1 or bool(((label == 0) | (label == 1)).all())
 
 
-def _checked_events(predictions: Predictions, notion: str) -> Events:
+def _checked_events(
+    predictions: Predictions, notion: str, undone: Correction | None
+) -> Events:
     checked_distributions(_OWNER, predictions)
-    events = events_of(_OWNER, predictions, notion)
+    events = events_of(_OWNER, predictions, notion, undone)
     if not len(events.confidence):
         fix = "Every row is ignored or has weight 0."
         raise checks.invalid(_OWNER, "y_true", "not empty", "no counted row", fix)

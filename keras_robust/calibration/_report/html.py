@@ -65,7 +65,7 @@ def page(report: Any, title: str) -> str:
 <p class="facts">{escape(facts)}</p>
 <h2>Measures</h2>
 <p>{_HOW_TO_READ}</p>
-<div class="scroll">{measures_table(report)}</div>
+{_of_true_labels(report)}<div class="scroll">{measures_table(report)}</div>
 <h2>Reliability</h2>
 <figure>
 {_svg(report)}
@@ -76,6 +76,13 @@ def page(report: Any, title: str) -> str:
 </body>
 </html>
 """
+
+
+def _of_true_labels(report: Any) -> str:
+    if not report.corrected:
+        return ""
+    about = escape(text.about_true_labels(report))
+    return f"<p>{about} In brackets: 95 % interval of the value.</p>\n"
 
 
 def measures_table(report: Any) -> str:
@@ -124,6 +131,8 @@ def diagrams(report: Any) -> Any:
 def _cells(is_error: bool, measured: MeasuredValue) -> str:
     off = measured.outside
     value = text.number(measured.value) + ("*" if off else "")
+    between = text.interval(measured)
+    value += f" ({between})" if between else ""
     under = text.under_calibration(measured, is_error)
     return (
         f"<td{' class=off' if off else ''}>{value}</td>"

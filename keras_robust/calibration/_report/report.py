@@ -24,7 +24,8 @@ class CalibrationReport:
         measures: Names of the measures, the same for every model.
         bins: A dict of names to `ReliabilityBins`, of equal width.
         settings: What the report was made with: `n`, `weight` (sum of weights),
-            `num_classes`, `num_bins`, `notion`, `num_resamples`, `version`.
+            `num_classes`, `num_bins`, `notion`, `num_resamples`, `version`; and
+            `noise_matrix`, if it was given one.
 
     Examples:
         >>> from keras_robust.calibration import calibration_report
@@ -64,8 +65,10 @@ class CalibrationReport:
 
         Returns:
             Dicts with `model`, `measure`, `value`, `null_mean`, `null_lower`,
-            `null_upper`, `p_value`, `n` and `num_bins` (None without bins).
+            `null_upper`, `p_value`, `n` and `num_bins` (None without bins); with a
+            noise matrix `lower`, `upper` and `effective_rows` as well.
         """
+        more = ("lower", "upper", "effective_rows") if self.corrected else ()
         return [
             {
                 "model": model,
@@ -77,10 +80,16 @@ class CalibrationReport:
                 "p_value": value.p_value,
                 "n": self.settings["n"],
                 "num_bins": measure.num_bins,
+                **{field: getattr(value, field) for field in more},
             }
             for model, results in self._results.items()
             for name, (measure, value) in results.items()
         ]
+
+    @property
+    def corrected(self) -> bool:
+        """Whether it is about true labels, estimated from noisy ones."""
+        return "noise_matrix" in self.settings
 
     def entry(self, model: str, measure: str) -> tuple[bool, MeasuredValue]:
         """Whether a measure is an error (only large values are bad), and its value."""

@@ -1,5 +1,6 @@
 """A report as text for the terminal."""
 
+import math
 from typing import Any
 
 from keras_robust.calibration._bins.measured_value import MeasuredValue
@@ -20,6 +21,28 @@ def under_calibration(measured: MeasuredValue, is_error: bool) -> str:
     return f"{number(low)} to {number(high)}"
 
 
+def interval(measured: MeasuredValue) -> str:
+    """Returns the interval of a value, or nothing where there is none."""
+    if math.isnan(measured.lower):
+        return ""
+    return f"{number(measured.lower)} to {number(measured.upper)}"
+
+
+def about_true_labels(report: Any) -> str:
+    """Returns what to know of estimates for true labels, and what they cost in rows."""
+    name = report.measures[0]  # the accuracy, or the rate of class 1
+    rows = [report.entry(model, name)[1].effective_rows for model in report.models]
+    known = [f"{number:,.0f}" for number in rows if not math.isnan(number)]
+    told = (
+        f" The {report.titles()[name]} is known as well as from {', '.join(known)} "
+        "rows with true labels."
+    )
+    return (
+        "Estimated for true labels from noisy ones: as right as the noise matrix."
+        f"{told if known else ''}"
+    )
+
+
 def header(report: Any) -> str:
     """Returns one line with what the report was made from."""
     settings = report.settings
@@ -28,6 +51,7 @@ def header(report: Any) -> str:
     return (
         f"{settings['n']:,} predictions{weighted}, {settings['num_classes']} classes, "
         f"notion {settings['notion']!r}, {settings['num_resamples']} resamples"
+        f"{', for true labels' if report.corrected else ''}"
     )
 
 
@@ -48,10 +72,14 @@ def table(report: Any) -> str:
             "[what a calibrated model with these probabilities would show: mean and "
             "95 % limit, or 95 % range]\n* outside it"
         )
+    if report.corrected:
+        note += f"\n(95 % interval of the value)\n{about_true_labels(report)}"
     return "\n".join([f"Calibration of {header(report)}", *lines, note])
 
 
 def _cell(is_error: bool, measured: MeasuredValue) -> str:
     under = under_calibration(measured, is_error)
     value = number(measured.value).rjust(8) + ("*" if measured.outside else " ")
+    between = interval(measured)
+    value += f" ({between})" if between else ""
     return f"{value} [{under}]" if under else value.rstrip()

@@ -18,6 +18,7 @@ def expected_calibration_error(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    noise_matrix: Any = None,
 ) -> float:
     """Expected calibration error (ECE): mean distance of confidence from accuracy.
 
@@ -36,9 +37,13 @@ def expected_calibration_error(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        noise_matrix: As in `bin_predictions`: the error on true labels, from noisy
+            ones. It is biased upwards the more, as there is more chance in the bins.
+            Defaults to None.
 
     Returns:
-        The error, in [0, 1]; 0 if there are no predictions.
+        The error, in [0, 1]; 0 if there are no predictions. With a `noise_matrix`, on
+        few rows it may exceed 1.
 
     Raises:
         ValueError: As `bin_predictions`, or if `norm` is none of these.
@@ -64,5 +69,6 @@ def expected_calibration_error(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        noise_matrix=noise_matrix,
     )
     return bin_events(events, num_bins, binning).ece(norm)

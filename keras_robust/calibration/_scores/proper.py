@@ -4,7 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust._inputs.predictions import checked_distributions, read_predictions
+from keras_robust._inputs import checks
+from keras_robust._inputs.matrices import Correction, correction
+from keras_robust._inputs.predictions import (
+    checked_distributions,
+    read_predictions,
+    with_class_ids,
+)
 
 
 def brier_score(
@@ -14,6 +20,7 @@ def brier_score(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    noise_matrix: Any = None,
 ) -> float:
     """Brier score: mean squared distance of the probabilities from what came true.
 
@@ -28,12 +35,15 @@ def brier_score(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        noise_matrix: As in `bin_predictions`: the score on true labels, from noisy ones
+            (class ids or one-hot). Defaults to None.
 
     Returns:
         The score, in [0, 2], for two classes in [0, 1]; 0 if there are no predictions.
+        With a `noise_matrix`, on few rows it may be outside.
 
     Raises:
-        ValueError: As `bin_predictions`.
+        ValueError: As `bin_predictions`, or for soft targets with a `noise_matrix`.
 
     Examples:
         >>> from keras_robust.calibration import brier_score
@@ -45,6 +55,7 @@ def brier_score(
         Weather Review 78, 1950.
     """
     owner = "brier_score"
+    undone = correction(owner, noise_matrix)
     predictions = read_predictions(
         owner,
         y_true,
@@ -54,7 +65,10 @@ def brier_score(
         ignore_class=ignore_class,
     )
     checked_distributions(owner, predictions)
-    distances = brier_of_rows(predictions.prob, predictions.label)
+    if undone is not None:
+        undone.check_classes(owner, predictions.prob.shape[-1])
+        predictions = with_class_ids(owner, predictions)
+    distances = brier_of_rows(predictions.prob, predictions.label, undone)
     return weighted_mean(distances, predictions.weight)
 
 
@@ -65,6 +79,7 @@ def negative_log_likelihood(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    noise_matrix: Any = None,
 ) -> float:
     """Negative log-likelihood: the mean of -log of the label's probability, in nats.
 
@@ -78,12 +93,17 @@ def negative_log_likelihood(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        noise_matrix: As in `bin_predictions`: the score on true labels, from noisy
+            ones. Every class may then be the true one: small probabilities scatter the
+            score, and 0 is an error. Defaults to None.
 
     Returns:
-        The score, at least 0, perhaps infinite; 0 if there are no predictions.
+        The score, at least 0, perhaps infinite; 0 if there are no predictions. With a
+        `noise_matrix` it is finite, and on few rows it may be negative.
 
     Raises:
-        ValueError: As `bin_predictions`.
+        ValueError: As `bin_predictions`, or where a probability is 0 and `noise_matrix`
+            lets that class be the true one.
 
     Examples:
         >>> from keras_robust.calibration import negative_log_likelihood
@@ -91,6 +111,7 @@ def negative_log_likelihood(
         0.5108
     """
     owner = "negative_log_likelihood"
+    undone = correction(owner, noise_matrix)
     predictions = read_predictions(
         owner,
         y_true,
@@ -100,7 +121,19 @@ def negative_log_likelihood(
         ignore_class=ignore_class,
     )
     checked_distributions(owner, predictions)
-    costs = nll_of_rows(predictions.log_prob, predictions.label)
+    if undone is not None:
+        undone.check_classes(owner, predictions.prob.shape[-1])
+    costs = nll_of_rows(predictions.log_prob, predictions.label, undone)
+    if undone is not None and not np.isfinite(costs).all():
+        rows = np.flatnonzero(~np.isfinite(costs))
+        raise checks.invalid(
+            owner,
+            "y_prob",
+            "above 0 for every class that noise_matrix lets be the true one",
+            f"{len(rows)} rows with a probability of 0, the first row "
+            f"{predictions.row[rows[0]]}",
+            "Pass logits with from_logits=True: their log-probabilities are finite.",
+        )
     return weighted_mean(costs, predictions.weight)
 
 
@@ -109,18 +142,31 @@ def weighted_mean(values: np.ndarray, weight: np.ndarray) -> float:
     return float(values @ weight / weight.sum()) if len(values) else 0.0
 
 
-def brier_of_rows(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Returns each row's squared distance, shape (N,)."""
+def brier_of_rows(
+    prob: np.ndarray, label: np.ndarray, undone: Correction | None = None
+) -> np.ndarray:
+    """Returns each row's squared distance, shape (N,), with the noise undone."""
     scale = 0.5 if prob.shape[-1] == 2 else 1.0
+    if undone is not None:
+        # Of class k it is sum_j p_j² + 1 - 2 p_k; rows of the inverse sum to 1.
+        at_true = (undone.of_labels(label) * prob).sum(axis=-1)
+        return scale * ((prob**2).sum(axis=-1) + 1 - 2 * at_true)
     if label.ndim == 2:
         return scale * ((prob - label) ** 2).sum(axis=-1)
     at_label = prob[np.arange(len(prob)), label]
     return scale * ((prob**2).sum(axis=-1) - at_label**2 + (1 - at_label) ** 2)
 
 
-def nll_of_rows(log_prob: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Returns each row's -log p of its label, shape (N,)."""
+def nll_of_rows(
+    log_prob: np.ndarray, label: np.ndarray, undone: Correction | None = None
+) -> np.ndarray:
+    """Returns each row's -log p of its label, shape (N,), with the noise undone."""
+    if undone is not None:
+        label = undone.of_labels(label)
     if label.ndim == 1:
         return -log_prob[np.arange(len(log_prob)), label]
     # A class without weight costs nothing even where it was ruled out.
-    return -(label * np.where(label == 0, 0.0, log_prob)).sum(axis=-1)
+    with np.errstate(
+        invalid="ignore"
+    ):  # infinities of both signs, where noise is undone
+        return -(label * np.where(label == 0, 0.0, log_prob)).sum(axis=-1)

@@ -72,9 +72,15 @@ CALLS = {
     ],
     "bin_classwise": lambda d: tables(calibration.bin_classwise(d.y, d.prob)),
     "bin_multilabel": lambda d: tables(calibration.bin_multilabel(d.yes, d.prob)),
-    "bin_predictions": lambda d: table(calibration.bin_predictions(d.y, d.prob)),
+    "bin_predictions": lambda d: [
+        *table(calibration.bin_predictions(d.y, d.prob)),
+        *table(calibration.bin_predictions(d.y, d.prob, noise_matrix=d.matrix)),
+    ],
     "brier_decomposition": lambda d: list(calibration.brier_decomposition(d.y, d.prob)),
-    "brier_score": lambda d: [calibration.brier_score(d.y, d.prob)],
+    "brier_score": lambda d: [
+        calibration.brier_score(d.y, d.prob, noise_matrix=matrix)
+        for matrix in (None, d.matrix)
+    ],
     "calibration_report": lambda d: report(d.y, d.prob),
     "choose_by_likelihood": lambda d: list(
         calibration.choose_by_likelihood(
@@ -82,10 +88,12 @@ CALLS = {
         ).nll.values()
     ),
     "expected_calibration_error": lambda d: [
-        calibration.expected_calibration_error(d.y, d.prob)
+        calibration.expected_calibration_error(d.y, d.prob, noise_matrix=matrix)
+        for matrix in (None, d.matrix)
     ],
     "negative_log_likelihood": lambda d: [
-        calibration.negative_log_likelihood(d.y, d.prob)
+        calibration.negative_log_likelihood(d.y, d.prob, noise_matrix=matrix)
+        for matrix in (None, d.matrix)
     ],
     "smooth_ece": lambda d: [calibration.smooth_ece(d.y, d.prob)],
     "temperature_scale": lambda d: [calibration.temperature_scale(d.prob, 2.0)],

@@ -12,6 +12,7 @@ import pytest
 from backend import quickly_compiled
 
 from keras_robust import metrics
+from keras_robust.noise import symmetric_matrix
 
 IN_A_FRESH_PROCESS = """
 import json, sys
@@ -49,6 +50,7 @@ def saved_and_loaded(tmp_path_factory):
         metrics.ExpectedCalibrationError(from_logits=True),
         metrics.MaximumCalibrationError(from_logits=True),
         metrics.ClasswiseCalibrationError(5, from_logits=True),
+        metrics.CleanAccuracy(symmetric_matrix(5, 0.2), from_logits=True),
     ]
     assert len(multilabel + others) == len(metrics.__all__)
     model = keras.Model(start, outputs)
@@ -85,8 +87,8 @@ def test_a_model_is_loaded_in_a_process_that_only_imports_the_package(saved_and_
     for name in every_loss.NAMES:
         assert names[name] == f"my_{name}"
         assert before[f"{name}_loss"] > 0
-    for name in ("ece", "mce", "classwise_ece"):
-        assert before[f"{every_loss.NAMES[0]}_{name}"] > 0
+    for name in ("ece", "mce", "classwise_ece", "clean_accuracy"):
+        assert before[f"{every_loss.NAMES[0]}_{name}"] != 0
     assert before["labels_multilabel_ece"] > 0
     assert after == pytest.approx(before, rel=1e-5)
 

@@ -21,10 +21,12 @@ def test_the_code_of_the_guide_runs(tmp_path, monkeypatch, capsys):
     names |= {"x_test": x[:100], "y_test": y[:100]}
     names |= {"x_held_out": x[100:], "y_held_out": y[100:]}
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(block, names)
-    assert "Calibration of 100 predictions" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Calibration of 100 predictions" in out
+    assert "Estimated for true labels from noisy ones" in out
     assert (tmp_path / "report.html").exists()
     loaded = keras.models.load_model(tmp_path / "calibrated.keras")
     expected = names["scaling"].transform(model.predict(x, verbose=0))

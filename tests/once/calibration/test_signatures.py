@@ -30,6 +30,7 @@ OF_LABELS = {
 MAIN = {
     "AnalyticCalibration": ("loss", "noise_matrix"),
     "ClasswiseCalibrationError": ("num_classes",),
+    "CleanAccuracy": ("noise_matrix",),
     "ExpectedCalibrationError": ("num_bins",),
     "IsotonicCalibration": (),
     "MaximumCalibrationError": ("num_bins",),
