@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import optimize
 
 from keras_robust._theory.drawn import drawn_labels
 from keras_robust.noise import omission_matrix, pair_matrix, symmetric_matrix
@@ -45,6 +46,46 @@ def test_matrices_of_the_package_are_of_this_kind():
 def test_any_noise_of_two_classes_is_drawn():
     beta, kept = drawn_labels(np.array([[0.9, 0.1], [0.4, 0.6]]))
     np.testing.assert_allclose([*beta, kept], [0.4, 0.1, 0.5])
+
+
+def numerical_minimizer(posterior, gamma, factor):
+    """The p of the least expectation of -factor * log(γ_y + (1 - γ_y) p_y)."""
+    weight = posterior * factor
+
+    def expected(p):
+        return -weight @ np.log(gamma + (1 - gamma) * p)
+
+    def slope(p):
+        return -weight * (1 - gamma) / (gamma + (1 - gamma) * p)
+
+    return optimize.minimize(
+        expected,
+        np.full(len(posterior), 1 / len(posterior)),
+        jac=slope,
+        method="SLSQP",
+        bounds=[(1e-9, 1)] * len(posterior),
+        constraints={"type": "eq", "fun": lambda p: p.sum() - 1},
+        options={"ftol": 1e-16, "maxiter": 1000},
+    ).x
+
+
+@pytest.mark.parametrize(
+    "beta",
+    [[0.1] * 4, [0.3, 0, 0, 0], [0.3, 0.05, 0, 0.2]],  # symmetric, omission, any
+)
+def test_with_a_gamma_for_each_label_the_minimum_is_the_clean_posterior(beta):
+    beta = np.array(beta)
+    rest = 1 - beta.sum()
+    gamma = beta / (beta + rest)
+    off = []
+    for clean in RNG.dirichlet(np.ones(4), 5):
+        noisy = ((1 - beta.sum()) * np.eye(4) + beta).T @ clean
+        found = numerical_minimizer(noisy, gamma, 1.0)
+        np.testing.assert_allclose(found, clean, atol=1e-5)
+        divided = numerical_minimizer(noisy, gamma, 1 / (1 - gamma))
+        off.append(np.abs(divided - clean).max())
+    # Divided by 1 - γ_y it is, where that is the same for all labels, and not else.
+    assert max(off) < 1e-5 if np.ptp(beta) == 0 else min(off) > 0.01
 
 
 @pytest.mark.parametrize(
