@@ -131,7 +131,8 @@ docs: site
 bench: $(FULL)/installed
 	export XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"; \
 	for backend in $(BACKENDS); do \
-	  for question in losses memory large_vocabulary metrics fit import_time; do \
+	  for question in losses forward_correction memory large_vocabulary metrics fit \
+	    import_time; do \
 	    KERAS_BACKEND=$$backend $(FULL)/bin/python benchmarks/$$question.py; \
 	  done; \
 	done

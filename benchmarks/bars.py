@@ -75,6 +75,14 @@ BARS = [
         True,
     ),
     Bar(
+        "ForwardCorrection of omission, over GammaCE",
+        "forward correction",
+        ["ForwardCorrection(omission)"],
+        ["16384 x 9", *WIDE[:2]],
+        (1.1, 1.1, 1.1, 1.1),
+        "all",
+    ),
+    Bar(
         "memory: GCE, K = 32000", "memory", ONE_NUMBER, WIDE[2:], (0.35, 1.1, 1.05, 0.4)
     ),
     Bar("memory: SGCE, K = 32000", "memory", SGCE, WIDE[2:], (0.7, 1.1, 3.6, 0.4)),

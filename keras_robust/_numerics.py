@@ -38,18 +38,34 @@ def box_cox_cost(log_p: Any, q: float) -> Any:
     return one_minus_exp(q * log_p) / q
 
 
-def log_add_constant(u: Any, log_constant: float) -> Any:
-    """Returns log(exp(u) + exp(log_constant)), right in value and derivative.
+def log_add(u: Any, v: Any) -> Any:
+    """Returns log(exp(u) + exp(v)), right in value and derivative.
 
     The larger term is factored out with `where` on both sides of the tie, not with
     `abs`, whose derivative of 0 at the tie would give the wrong weight there. Keras's
-    `logaddexp` computes in float32 on PyTorch.
+    `logaddexp` computes in float32 on PyTorch, and so would `where` a Python number.
     """
-    difference = u - log_constant
+    difference = u - v
     larger = difference >= 0
-    # A tensor: on PyTorch, `where` rounds a Python number to float32.
-    top = ops.where(larger, u, ops.full_like(u, log_constant))
-    return top + ops.log1p(ops.exp(ops.where(larger, -difference, difference)))
+    smaller = ops.exp(ops.where(larger, -difference, difference))
+    return ops.where(larger, u, v) + ops.log1p(smaller)
+
+
+def log_raised(log_p: Any, log_floor: Any, rest: Any, log_rest: Any) -> Any:
+    """Returns log(γ + (1 - γ) p), right in value and derivative.
+
+    Args:
+        log_p: Float tensor, at most 0; it may hold -inf.
+        log_floor: log γ, a finite tensor of that shape.
+        rest: 1 - γ, a number or a tensor.
+        log_rest: Its logarithm, likewise.
+    """
+    # Near p = 1 and near γ = 1 the argument of the logarithm is close to 1: log1p of
+    # its distance; elsewhere that distance would cancel.
+    missing = rest * one_minus_exp(log_p)
+    near = missing < 0.5
+    close = ops.log1p(-ops.where(near, missing, ops.zeros_like(missing)))
+    return ops.where(near, close, log_add(log_p + log_rest, log_floor))
 
 
 def log_of_two_classes(z: Any) -> Any:
@@ -57,7 +73,8 @@ def log_of_two_classes(z: Any) -> Any:
 
     From the softmax of (0, z), the loss of an easy label would have few right digits.
     """
-    return -ops.stack([log_add_constant(z, 0.0), log_add_constant(-z, 0.0)], axis=-1)
+    zeros = ops.zeros_like(z)
+    return -ops.stack([log_add(z, zeros), log_add(-z, zeros)], axis=-1)
 
 
 def log_mixture(log_p: Any, column: Any, log_column: Any, *, sums_to_1: bool) -> Any:

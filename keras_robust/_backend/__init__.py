@@ -15,6 +15,7 @@ import keras
 from keras_robust._backend import plain
 from keras_robust._backend.keras_private import constants_of as constants_of
 from keras_robust._backend.keras_private import keras_mask as keras_mask
+from keras_robust._backend.keras_private import set_compiled_loss as set_compiled_loss
 
 if keras.backend.backend() == "jax":
     from keras_robust._backend import jax as _own

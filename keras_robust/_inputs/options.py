@@ -1,5 +1,6 @@
 """Arguments that several functions and callbacks take, checked."""
 
+from pathlib import Path
 from typing import Any
 
 from keras_robust._inputs import checks
@@ -73,3 +74,13 @@ def checked_num_resamples(owner: str, num_resamples: Any) -> int:
     """Returns the number of resamples, at least 1."""
     fix = "Pass how often to draw labels, such as 1000."
     return checks.integer(owner, "num_resamples", num_resamples, minimum=1, fix=fix)
+
+
+def checked_file(owner: str, argument: str, path: Any) -> Path | None:
+    """Returns the path of a file that may be written, or None."""
+    if path is None:
+        return None
+    if not Path(path).parent.is_dir():
+        expected, fix = "a file in a folder that is there", "Make the folder first."
+        raise checks.invalid(owner, argument, expected, f"{argument}={path!r}", fix)
+    return Path(path)

@@ -4,11 +4,13 @@ from keras_robust.callbacks._loss_schedule import LossSchedule
 from keras_robust.callbacks._noise_aware_gamma import NoiseAwareGamma
 from keras_robust.callbacks._reliability_history import ReliabilityHistory
 from keras_robust.callbacks._schedules import LinearAnneal, WarmUp
+from keras_robust.callbacks._swap_loss import SwapLoss
 
 __all__ = [
     "LinearAnneal",
     "LossSchedule",
     "NoiseAwareGamma",
     "ReliabilityHistory",
+    "SwapLoss",
     "WarmUp",
 ]

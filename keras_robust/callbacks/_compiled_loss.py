@@ -1,4 +1,4 @@
-"""The loss inside a compiled model: finding it, and changing a number of it."""
+"""The loss inside a compiled model: finding it, changing a number of it or all."""
 
 import contextlib
 import functools
@@ -77,9 +77,16 @@ def set_parameter(model: Any, loss: Any, parameter: str, value: float) -> None:
     _trace_anew(model)
 
 
+def swap_loss(model: Any, loss: Any) -> None:
+    """Swaps a model's only loss; if it is another, the steps will be traced anew."""
+    if model.loss is not loss:
+        _backend.set_compiled_loss(model, loss)
+        _trace_anew(model)
+
+
 def _trace_anew(model: Any) -> None:
     if keras.backend.backend() == "torch":
-        return  # torch.compile guards the numbers that it has read.
+        return  # torch.compile guards what it has read.
     for step, make in (
         ("train_step", model.make_train_function),
         ("test_step", model.make_test_function),

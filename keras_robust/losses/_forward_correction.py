@@ -6,10 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_robust import _numerics
+from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks
 from keras_robust._inputs.matrices import transition_matrix
 from keras_robust._theory import simplex, unmixing
+from keras_robust._theory.drawn import drawn_labels
 from keras_robust.losses._gce import GCE
 from keras_robust.losses._robust_loss import RobustLoss
 
@@ -40,8 +41,12 @@ class ForwardCorrection(RobustLoss):
 
     Limits: with the identity as `matrix` it is `base`. With `symmetric_matrix(K, r)`
     and cross entropy it is `GammaCE` with `gamma = r / ((K - 1) * (1 - r))`, up to a
-    factor and a constant. Soft targets cost memory of K times their size, as does
-    `base=SGCE(...)`.
+    factor and a constant. Where wrong labels are drawn alike, whatever the true class,
+    `(matrixᵀ p)_y = β_y + (1 - sum_j β_j) * p_y`: so it is for symmetric noise, for
+    omission at one rate (`noise.omission_matrix`), and for two classes. If the factor
+    is above 0, the loss of logits and class ids then takes the time and memory of
+    `GammaCE`. Otherwise it takes several times as much, and soft targets or
+    `base=SGCE(...)` memory of K times the size of `y_pred`.
 
     Args:
         matrix: Transition matrix of shape `(K, K)`, T[i, j] = P(given j | true i), rows
@@ -115,14 +120,25 @@ class ForwardCorrection(RobustLoss):
             name=name,
             dtype=told.dtype if dtype is None else dtype,
         )
-        self.matrix = matrix
+        self._matrix = matrix
+        drawn = drawn_labels(matrix)
+        self._drawn = None if drawn is None else _Drawn(*drawn)
         reading = {n: getattr(self, n) for n in ("from_logits", "ignore_class", "axis")}
         # Cross entropy, where there is none, reads its inputs as this loss does.
         self.base = GCE(q=0.0, **reading) if base is None else base
         for argument, value in reading.items():
             _check_same(argument, value, getattr(self.base, argument))
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """The transition matrix, float64, of shape `(K, K)`."""
+        return self._matrix
+
     def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
+        self._check_classes("y_pred", logits)
+        if self._drawn is not None and not self.base.weighs_all_labels:
+            log_p, _ = _backend.row_terms(logits, labels, live, None)
+            return self.base.label_cost(self._drawn.log_given(log_p, labels))
         log_p = ops.log_softmax(_numerics.where_live(live, logits, 0.0), axis=-1)
         return self._cost_of_labels(log_p, labels, soft=False)
 
@@ -191,6 +207,36 @@ class ForwardCorrection(RobustLoss):
         if base is not None:
             base = keras.saving.deserialize_keras_object(base)
         return cls(**{**config, "base": base})
+
+
+class _Drawn:
+    """log(β_y + (1 - B) p_y), for wrong labels drawn alike whatever the true class.
+
+    With c_y = β_y + (1 - B) and γ_y = β_y / c_y, it is
+    log c_y + log(γ_y + (1 - γ_y) p_y): two terms of one sign, so that nothing cancels.
+    """
+
+    def __init__(self, beta: np.ndarray, kept: float) -> None:
+        here = beta + kept
+        never = beta == 0  # then γ_y + (1 - γ_y) p_y is p_y, of which the log is known
+        log_gamma = simplex.log_of(np.where(never, 1.0, beta / here))
+        rest, log_rest = kept / here, np.log(kept / here)
+        self._columns = np.stack(
+            [np.log(here), log_gamma, rest, log_rest, never], axis=-1
+        )
+
+    def log_given(self, log_p: Any, labels: Any) -> Any:
+        """Returns the log-probability of the label being given, from that of it."""
+        columns = ops.convert_to_tensor(
+            self._columns, dtype=_numerics.standard_dtype(log_p)
+        )
+        log_here, *raise_by, never = ops.unstack(
+            ops.take(columns, labels, axis=0), 5, axis=-1
+        )
+        raised = _numerics.log_raised(log_p, *raise_by)
+        if self._columns[:, -1].any():
+            raised = ops.where(never != 0, log_p, raised)
+        return log_here + raised
 
 
 def _check_base(base: Any) -> None:

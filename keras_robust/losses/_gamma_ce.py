@@ -188,13 +188,9 @@ class GammaCE(RobustLoss):
             return -log_p
         if gamma == 1.0:
             return _numerics.one_minus_exp(log_p)
-        # Near p = 1 and near gamma = 1 the argument of the logarithm is close to 1:
-        # log1p of its distance; elsewhere that distance would cancel.
-        missing = (1.0 - gamma) * _numerics.one_minus_exp(log_p)
-        near = missing < 0.5
-        close = ops.log1p(-ops.where(near, missing, ops.zeros_like(missing)))
-        far = _numerics.log_add_constant(log_p + math.log1p(-gamma), math.log(gamma))
-        return ops.where(near, close, far) / (gamma - 1.0)
+        floor = ops.full_like(log_p, math.log(gamma))
+        raised = _numerics.log_raised(log_p, floor, 1.0 - gamma, math.log1p(-gamma))
+        return raised / (gamma - 1.0)
 
     def _log_gate(self) -> float:
         # log of p* = b gamma / (1 - b (1 - gamma)).

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_robust import GammaCE
-from keras_robust.callbacks import LossSchedule, WarmUp
+from keras_robust import ForwardCorrection, GammaCE
+from keras_robust.callbacks import LossSchedule, SwapLoss, WarmUp
+from keras_robust.noise import omission_matrix
 
 
 class Graphs(keras.callbacks.Callback):
@@ -41,3 +42,23 @@ def test_torch_compiles_again_at_the_switch_only():
     assert expected[0] > 1.1 * expected[2]
     np.testing.assert_allclose(history["loss"], expected, rtol=1e-5)
     assert np.diff(graphs.counts).tolist() == [0, 1, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch.compile's own making
+def test_torch_compiles_again_where_the_loss_is_swapped():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 4)).astype("float32"), rng.integers(0, 4, 64)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+    # Of one class, so that nothing but their arrays tells them apart.
+    losses = [
+        ForwardCorrection(omission_matrix(4, rate), from_logits=True)
+        for rate in (0.0, 0.5)
+    ]
+    model.compile(keras.optimizers.SGD(0.0), losses[0], jit_compile=True)
+    how = {"batch_size": 32, "epochs": 2, "verbose": 0}
+    history = model.fit(x, y, callbacks=[SwapLoss(losses[1])], **how).history
+    logits = model.predict(x, verbose=0)
+    expected = [float(loss(y, logits)) for loss in losses]
+    assert abs(expected[0] - expected[1]) > 0.05
+    np.testing.assert_allclose(history["loss"], expected, rtol=1e-5)

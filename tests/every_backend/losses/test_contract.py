@@ -18,14 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_robust import ForwardCorrection, losses, metrics
-from keras_robust.noise import symmetric_matrix
+from keras_robust.noise import omission_matrix, pair_matrix, symmetric_matrix
 
 
 @keras.saving.register_keras_serializable(package="tests")
 class FittingCorrection(ForwardCorrection):
     """Forward correction with a matrix for as many classes as the predictions have."""
 
-    def __init__(self, base=None, uneven=False, **kwargs):
+    def __init__(self, base=None, noise="symmetric", **kwargs):
         if base is not None:  # which has to read its inputs in the same way
             how = {
                 k: kwargs[k]
@@ -34,20 +34,19 @@ class FittingCorrection(ForwardCorrection):
             }
             base = type(base).from_config({**base.get_config(), **how})
         super().__init__(np.eye(2), base, **kwargs)
-        self.uneven = uneven
+        self.noise = noise
 
-    def _cost_of_labels(self, log_p, labels, soft):
-        k = log_p.shape[-1]
-        self.matrix = symmetric_matrix(k, 0.1)
-        if self.uneven:  # with zeros
-            self.matrix = np.diag(np.linspace(0.9, 0.8, k))
-            self.matrix += np.diag(1 - np.diag(self.matrix))[:, np.roll(range(k), 1)]
-        return super()._cost_of_labels(log_p, labels, soft)
+    def _costs(self, aligned, live):
+        make = {"pairs": pair_matrix, "omission": omission_matrix}
+        make = make.get(self.noise, symmetric_matrix)
+        fitting = ForwardCorrection(make(aligned.scores.shape[-1], 0.1))
+        self._matrix, self._drawn = fitting._matrix, fitting._drawn
+        return super()._costs(aligned, live)
 
     def get_config(self):
         config = super().get_config()
         del config["matrix"]
-        return {**config, "uneven": self.uneven}
+        return {**config, "noise": self.noise}
 
 
 EXTRA = {
@@ -60,8 +59,9 @@ EXTRA = {
         {"b": 0.3, "stop_gradient": True},
     ],
     "FittingCorrection": [
-        {"uneven": True},
-        {"uneven": True, "base": losses.GCE(q=0.7)},
+        {"noise": "omission"},
+        {"noise": "pairs"},
+        {"noise": "pairs", "base": losses.GCE(q=0.7)},
         {"base": losses.SGCE(q=0.6, smoothing=0.2)},
         {"base": losses.GammaCE(gamma=0.1, b=0.3)},
     ],

@@ -9,7 +9,12 @@ from scipy import optimize
 
 from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.calibration import AnalyticCalibration
-from keras_robust.noise import gamma_from_noise_rate, pair_matrix, symmetric_matrix
+from keras_robust.noise import (
+    gamma_from_noise_rate,
+    omission_matrix,
+    pair_matrix,
+    symmetric_matrix,
+)
 
 K = 5
 RNG = np.random.default_rng(5)
@@ -26,6 +31,16 @@ UNEVEN = np.array(
         [0.25, 0.15, 0.0, 0.0, 0.6],
     ]
 )
+# Wrong labels drawn alike, whatever the true class: (Tᵀp)_y = β_y + (1 - B) p_y.
+BETA = np.array([0.3, 0.0, 0.1, 1e-9, 0.05])
+DRAWN = {
+    "symmetric": symmetric_matrix(K, 0.4),
+    "omission": omission_matrix(K, 0.3, background=2),
+    "uneven": (1 - BETA.sum()) * np.eye(K) + BETA,
+    "nearly chance": 1e-6 * np.eye(K) + (1 - 1e-6) * BETA / BETA.sum(),
+    "none": np.eye(K),
+}
+MATRICES = {"any": UNEVEN, **DRAWN}
 BASES = [
     None,
     GCE(q=0.7),
@@ -60,22 +75,26 @@ def by_formula(base, p, y):
     return reference.gce(p_y, base.q)
 
 
+@pytest.mark.parametrize("noise", MATRICES)
 @pytest.mark.parametrize("base", BASES, ids=label)
-def test_it_is_the_base_of_the_noisy_predictions(base):
+def test_it_is_the_base_of_the_noisy_predictions(base, noise):
+    matrix = MATRICES[noise]
     loss = ForwardCorrection(
-        UNEVEN, of_logits(base), from_logits=True, reduction="none"
+        matrix, of_logits(base), from_logits=True, reduction="none"
     )
-    expected = np.asarray(by_formula(base, PROB @ UNEVEN, LABELS), "float64")
-    assert np.abs(expected - np.asarray(by_formula(base, PROB, LABELS))).max() > 0.1
+    expected = np.asarray(by_formula(base, PROB @ matrix, LABELS), "float64")
+    change = np.abs(expected - np.asarray(by_formula(base, PROB, LABELS))).max()
+    assert change > 0.1 or noise == "none"
     np.testing.assert_allclose(to_numpy(loss(LABELS, LOGITS)), expected, 1e-5, 2e-7)
 
 
+@pytest.mark.parametrize("noise", ["any", "uneven"])
 @pytest.mark.parametrize("base", BASES, ids=label)
-def test_probabilities_are_taken_as_they_are(base):
+def test_probabilities_are_taken_as_they_are(base, noise):
     # Not made to sum to 1, on which the logarithm for logits relies.
     half = (PROB / 2).astype("float32")
-    loss = ForwardCorrection(UNEVEN, base, reduction="none")
-    expected = np.asarray(by_formula(base, half @ UNEVEN, LABELS), "float64")
+    loss = ForwardCorrection(MATRICES[noise], base, reduction="none")
+    expected = np.asarray(by_formula(base, half @ MATRICES[noise], LABELS), "float64")
     np.testing.assert_allclose(to_numpy(loss(LABELS, half)), expected, 1e-5)
 
 
@@ -85,11 +104,14 @@ def test_a_batch_of_no_rows_costs_nothing(base):
     assert float(loss(LABELS[:0], LOGITS[:0])) == 0
 
 
+@pytest.mark.parametrize("noise", ["any", "uneven"])
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("base", BASES, ids=label)
-def test_gradients_are_finite_differences_in_float64(float64, base, from_logits):
+def test_gradients_are_finite_differences_in_float64(float64, base, from_logits, noise):
     read = of_logits(base) if from_logits else base
-    loss = ForwardCorrection(UNEVEN, read, from_logits=from_logits, dtype="float64")
+    loss = ForwardCorrection(
+        MATRICES[noise], read, from_logits=from_logits, dtype="float64"
+    )
     x = np.asarray(LOGITS if from_logits else 0.5 * PROB + 0.5 / K, "float64")[:5]
     _, grad = value_and_grad(lambda z: loss(LABELS[:5], z), x, dtype="float64")
     rows = type(loss).from_config({**loss.get_config(), "reduction": "none"})
@@ -99,6 +121,62 @@ def test_gradients_are_finite_differences_in_float64(float64, base, from_logits)
 
     expected = reference.slopes(costs, x) / len(x)
     np.testing.assert_allclose(grad, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("noise", DRAWN)
+def test_where_labels_are_drawn_alike_extreme_logits_cost_what_they_should(
+    noise, dtype
+):
+    # By the definition in wide floats: for q = Tᵀp, the slope of -log q_y by z_k is
+    # -p_k (T_ky - q_y) / q_y, and T_ky - q_y = sum_i p_i (T_ky - T_iy).
+    matrix = DRAWN[noise].astype(reference.WIDE)
+    spread = [z * (2 * np.eye(K) - 1) for z in (5e3, 40.0, 8.0, 1.0)]
+    z = np.concatenate([*spread, 1e4 * np.eye(K), -1e4 * np.ones((1, K))])
+    rtol = {"float32": 1e-5, "float16": 2e-3, "bfloat16": 1e-2}[dtype]
+    p = reference.softmax(z)
+    how = {"from_logits": True, "dtype": dtype, "reduction": "none"}
+    loss = ForwardCorrection(DRAWN[noise], **how)
+    for y in range(K):
+        q = p @ matrix[:, y]
+        slopes = -p * (p @ np.subtract.outer(matrix[:, y], matrix[:, y]).T) / q[:, None]
+        labels = [y] * len(z)
+        costs = to_numpy(loss(labels, keras.ops.convert_to_tensor(z, dtype=dtype)))
+        np.testing.assert_allclose(costs, -np.log(q).astype(float), rtol, 1e-7)
+        _, grad = value_and_grad(
+            lambda z, labels=labels: keras.ops.sum(loss(labels, z)), z, dtype=dtype
+        )
+        np.testing.assert_allclose(grad, slopes.astype(float), rtol, 2e-7)
+
+
+@pytest.mark.parametrize("base", BASES, ids=label)
+@pytest.mark.parametrize("noise", DRAWN)
+def test_the_short_way_ends_where_the_general_one_does(noise, base):
+    short, general = (
+        ForwardCorrection(DRAWN[noise], of_logits(base), from_logits=True)
+        for _ in range(2)
+    )
+    assert short._drawn is not None
+    general._drawn = None
+    ours = value_and_grad(lambda z: short(LABELS, z), LOGITS)
+    theirs = value_and_grad(lambda z: general(LABELS, z), LOGITS)
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-4, atol=1e-8)
+
+
+def test_where_a_label_says_what_is_not_true_it_is_as_anywhere():
+    # 1 - B = -.2: a class is given its own label less often than any other.
+    matrix = symmetric_matrix(K, 0.96)
+    loss = ForwardCorrection(matrix, from_logits=True, reduction="none")
+    noisy = (PROB @ matrix)[np.arange(40), LABELS]
+    expected = -np.log(noisy).astype("float64")
+    np.testing.assert_allclose(to_numpy(loss(LABELS, LOGITS)), expected, 1e-5)
+
+
+def test_a_matrix_cannot_be_exchanged():
+    loss = ForwardCorrection(UNEVEN)
+    with pytest.raises(AttributeError, match="matrix"):
+        loss.matrix = np.eye(K)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-6, 0.2, 0.6, 0.79])
@@ -172,6 +250,12 @@ def test_a_label_that_the_logits_rule_out_costs_as_in_cross_entropy():
     np.testing.assert_allclose(float(loss([0], z)), -np.log(0.3), rtol=1e-6)
     gce = ForwardCorrection(matrix, GCE(q=0.5, from_logits=True))
     np.testing.assert_allclose(float(gce([1], z)), 2.0, rtol=1e-6)
+    # Where 0 is what is drawn, 0 for 2 costs -log .3, and 1 for 2 cannot be.
+    omission = ForwardCorrection(omission_matrix(3, 0.3), from_logits=True)
+    assert float(omission([1], z)) == np.inf
+    value, grad = value_and_grad(lambda z: omission([0], z), z)
+    np.testing.assert_allclose(value, -np.log(0.3), rtol=1e-6)
+    np.testing.assert_array_equal(grad, 0)
 
 
 def test_an_impossible_class_leaves_the_others_to_explain_the_label():
