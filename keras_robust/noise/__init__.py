@@ -11,6 +11,7 @@ from keras_robust.noise._matrices import (
 from keras_robust.noise._matrix_estimate import MatrixEstimate
 from keras_robust.noise._matrix_from_pairs import matrix_from_pairs
 from keras_robust.noise._noisy_labels import NoisyLabels
+from keras_robust.noise._rate_estimate import RateEstimate
 from keras_robust.noise._rows_to_check import RowsToCheck, rows_to_check
 from keras_robust.noise._span_smoothing import SpanSmoothing
 from keras_robust.noise._spans import corrupt_spans
@@ -18,6 +19,7 @@ from keras_robust.noise._spans import corrupt_spans
 __all__ = [
     "MatrixEstimate",
     "NoisyLabels",
+    "RateEstimate",
     "RowsToCheck",
     "SpanSmoothing",
     "corrupt_spans",

@@ -105,6 +105,7 @@ TAKE_NO_TENSOR = {
     "MatrixEstimate",
     "MeasuredValue",
     "NoisyLabels",
+    "RateEstimate",
     "ReliabilityBins",
     "RowsToCheck",
     "classwise_error",
