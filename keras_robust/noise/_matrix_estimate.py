@@ -12,9 +12,9 @@ from keras_robust._inputs.options import checked_level
 class MatrixEstimate:
     """A transition matrix that was counted, and how sure it is.
 
-    Made by `matrix_from_pairs`, of rows whose true labels are known, and by
-    `estimate_matrix`, of predictions instead. Functions and losses that take a
-    transition matrix take it as it is.
+    Made by `matrix_from_pairs`, of rows whose true labels are known, by
+    `matrix_from_annotators`, of what several people say, and by `estimate_matrix`, of
+    predictions. Functions and losses that take a transition matrix take it as it is.
 
     Row i of the matrix is the mean of a Dirichlet distribution with the parameters
     `prior[i] + counts[i]`: what is known of P(given | true i) after the counts.

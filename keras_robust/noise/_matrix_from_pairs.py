@@ -29,6 +29,7 @@ def matrix_from_pairs(
     Dirichlet prior. By default that prior is learnt from the same pairs: from the
     rates at which all classes lose their labels, and how much they differ in it. So a
     class with three rows borrows from the others, and one with three hundred does not.
+    How far it is off with how many rows: see `rows_to_check`.
 
     Args:
         labels: Given labels, integer class ids, an array of any shape.

@@ -51,6 +51,22 @@ def fitted_prior(counts: np.ndarray) -> np.ndarray:
     return mean * sure[:, None]
 
 
+def shared_prior(counts: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Returns the pseudo-counts (K, K) that each of several matrices borrows from all.
+
+    Their rows, of `counts` (M, K, K), are Dirichlet with `mean` (K, K), which is that
+    of all of them, and a strength that says how much they differ. As in `fitted_prior`,
+    the mean of a class is known no better than its rows tell.
+    """
+    size = len(mean)
+    rows, means = counts.reshape(-1, size), np.tile(mean, (len(counts), 1))
+    seen = rows.sum(axis=1) > 0
+    spread = 1 / _strength(rows[seen], means[seen])
+    with np.errstate(divide="ignore"):
+        sure = np.maximum(1 / (spread + 1 / counts.sum(axis=(0, 2))), _LEAST_STRENGTH)
+    return mean * sure[:, None]
+
+
 def _strength(counts: np.ndarray, mean: np.ndarray) -> float:
     # The likeliest strength is too large where classes have few rows: infinite as often
     # as not. So its inverse, by which classes differ, is averaged over what is known of

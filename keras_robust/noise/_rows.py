@@ -31,12 +31,21 @@ class Rows(NamedTuple):
         return self.prob.shape[-1]
 
     def surest(self, quantile: float) -> "Rows":
-        """Returns the rows whose confidence is at the quantile or above, ties too."""
+        """Returns the rows whose confidence is at the quantile or above, ties too.
+
+        Of no rows, none.
+        """
         if not len(self.given):
             return self
         confidence = self.prob.max(axis=-1)
         keep = confidence >= np.quantile(confidence, quantile, method="lower")
         return Rows(self.given[keep], self.prob[keep])
+
+    def surest_of_each(self, quantile: float) -> "Rows":
+        """Returns the surest rows of every predicted class, one class after another."""
+        parts = [self.predicted_as(k).surest(quantile) for k in range(self.num_classes)]
+        given, prob = zip(*parts)
+        return Rows(np.concatenate(given), np.concatenate(prob))
 
     def predicted_as(self, label: int) -> "Rows":
         """Returns the rows of which a class is the likeliest."""

@@ -9,8 +9,9 @@ import pytest
 from backend import BACKEND, quickly_compiled, to_numpy
 
 from keras_robust import GammaCE
-from keras_robust.callbacks import NoiseAwareGamma
+from keras_robust.callbacks import NoiseAwareGamma, _noise_aware_gamma
 from keras_robust.noise import (
+    RateEstimate,
     estimate_rate,
     flip_labels,
     gamma_from_noise_rate,
@@ -60,11 +61,12 @@ def test_it_is_cross_entropy_then_gamma_ce_at_the_estimate(how):
     by_hand.compile(by_hand.optimizer, GammaCE(gamma, from_logits=True), **how)
     losses = fit(by_hand, epochs=2)["loss"]
 
-    aware = NoiseAwareGamma((X[HELD], Y[HELD]), warmup_epochs=2)
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]), warmup_epochs=2, re_estimate=False)
     model = compiled(**how)
     history = fit(model, aware, epochs=4, validation_data=(X[HELD], Y[HELD]))
     assert (aware.rate_, aware.gamma_) == pytest.approx((rate, gamma), rel=1e-6)
     assert aware.rate_ == pytest.approx(RATE, abs=0.1)
+    assert aware.rate_.standard_error == pytest.approx(np.sqrt(0.24 / 300), abs=0.01)
     assert history["gamma"] == [0.0, 0.0, aware.gamma_, aware.gamma_]
     assert np.isnan(history["noise_rate"][:2]).all()
     assert history["noise_rate"][2:] == [aware.rate_] * 2
@@ -174,6 +176,10 @@ def test_a_single_output_is_two_classes(from_logits):
     assert aware.gamma_ == pytest.approx(gamma_from_noise_rate(2, aware.rate_))
 
 
+FEW = pytest.mark.filterwarnings("ignore:NoiseAwareGamma. only")
+
+
+@FEW
 def test_a_new_estimate_is_of_the_posterior_that_predictions_stand_for():
     seen = []
 
@@ -183,31 +189,72 @@ def test_a_new_estimate_is_of_the_posterior_that_predictions_stand_for():
             posterior = loss.posterior(logits, from_logits=True)
             seen.append(estimate_rate(Y[HELD], posterior, method="anchor"))
 
-    aware = NoiseAwareGamma((X[HELD], Y[HELD]), re_estimate=True, method="anchor")
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]), method="anchor")
     history = fit(compiled(), aware, Sees(), epochs=3)
-    assert history["noise_rate"][1:] == pytest.approx(seen[:2])
     assert len(set(seen)) == 3
-    once = NoiseAwareGamma((X[HELD], Y[HELD]), method="anchor")
+    assert history["noise_rate"][1:] == pytest.approx(np.minimum.accumulate(seen)[:2])
+    once = NoiseAwareGamma((X[HELD], Y[HELD]), method="anchor", re_estimate=False)
     rates = fit(compiled(), once, epochs=3)["noise_rate"][1:]
     assert rates == [rates[0]] * 2
 
 
-def test_a_later_estimate_that_fails_costs_a_warning_not_the_run(monkeypatch):
-    from keras_robust.callbacks import _noise_aware_gamma
-
-    rates = iter([0.3, 0.2])
+def estimating(monkeypatch, *rates, num_rows=10_000, num_classes=(K,) * 9):
+    """Estimates that are known beforehand; None where the model knows too little."""
+    made, of = iter(rates), iter(num_classes)
 
     def estimate(*args, **kwargs):
-        rate = next(rates, None)
+        rate = next(made)
         if rate is None:
             raise ValueError("the model knows no more than chance")
-        return rate
+        return RateEstimate(rate, num_rows, next(of))
 
     monkeypatch.setattr(_noise_aware_gamma, "estimate_rate", estimate)
-    aware = NoiseAwareGamma((X[HELD], Y[HELD]), re_estimate=True)
-    with pytest.warns(UserWarning, match="no new estimate in epoch 3.*than chance"):
+    return NoiseAwareGamma((X[HELD], Y[HELD]))
+
+
+def test_the_lowest_estimate_is_kept(monkeypatch):
+    aware = estimating(monkeypatch, 0.4, 0.5, 0.2, 0.3)
+    model = compiled()
+    history = fit(model, aware, epochs=5)
+    assert history["noise_rate"][1:] == [0.4, 0.4, 0.2, 0.2]
+    gammas = [gamma_from_noise_rate(K, rate) for rate in (0.4, 0.4, 0.2, 0.2)]
+    assert history["gamma"] == [0.0, *gammas]
+    assert (aware.rate_, model.loss.gamma) == (0.2, gammas[-1])
+
+
+def test_an_estimate_of_one_class_gives_way(monkeypatch):
+    aware = estimating(monkeypatch, 0.0, 0.1, 0.2, 0.05, num_classes=[1, 3, 4, 1])
+    history = fit(compiled(), aware, epochs=5)
+    assert history["noise_rate"][1:] == [0.0, 0.1, 0.1, 0.1]
+
+
+def test_an_estimate_that_is_still_falling_is_said_to_be(monkeypatch):
+    aware = estimating(monkeypatch, 0.4, 0.3, 0.2)
+    with pytest.warns(UserWarning, match="still fell .* from 0.3 to 0.2, by more than"):
+        fit(compiled(), aware, epochs=4)
+    # By less than the error, of .004: no warning, which would be an error.
+    fit(compiled(), estimating(monkeypatch, 0.4, 0.2, 0.197), epochs=4)
+    fit(compiled(), estimating(monkeypatch, 0.4, 0.2, 0.3), epochs=4)
+
+
+def test_an_estimate_of_few_rows_is_said_to_be(monkeypatch):
+    with pytest.warns(UserWarning, match=r"only 80 of the rows .* be 0\.\d+ or 0\.\d+"):
+        fit(compiled(), estimating(monkeypatch, 0.4, num_rows=80), epochs=2)
+    fit(compiled(), estimating(monkeypatch, 0.4, num_rows=120), epochs=2)
+
+
+def test_an_estimate_that_fails_costs_a_warning_not_the_run(monkeypatch):
+    aware = estimating(monkeypatch, None, 0.3, None)
+    with pytest.warns(UserWarning, match="no new estimate in epoch .*than chance") as w:
         history = fit(compiled(), aware, epochs=4)
-    assert history["noise_rate"][1:] == [0.3, 0.2, 0.2]
+    said = [str(one.message) for one in w if one.category is UserWarning]
+    gamma = gamma_from_noise_rate(K, 0.3)
+    assert [text.split(": ")[1].split(". ")[0] for text in said] == [
+        "no new estimate in epoch 1, gamma stays 0",
+        f"no new estimate in epoch 3, gamma stays {gamma:.6g}",
+    ]
+    np.testing.assert_equal(history["noise_rate"], [np.nan, np.nan, 0.3, 0.3])
+    assert history["gamma"][:2] == [0, 0]
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -223,6 +270,7 @@ class Interrupt(keras.callbacks.Callback):
         self.current = epoch
 
 
+@FEW
 @pytest.mark.parametrize(("stop", "re_estimate"), [(1, False), (2, False), (2, True)])
 def test_a_run_that_was_interrupted_goes_on_as_if_not(tmp_path, stop, re_estimate):
     state = tmp_path / "gamma.json"
@@ -251,33 +299,62 @@ def test_a_run_that_was_interrupted_goes_on_as_if_not(tmp_path, stop, re_estimat
 
 def test_a_resumed_run_takes_the_estimate_from_the_file(tmp_path):
     state = tmp_path / "gamma.json"
-    state.write_text(json.dumps([{"epoch": 1, "rate": 0.123, "gamma": 0.0625}]))
+    of = {"num_rows": 500, "num_classes": K}
+    rows = [
+        {"epoch": 1, "rate": None},
+        {"epoch": 2, "rate": 0.123, "gamma": 0.0625, **of},
+        {"epoch": 3, "rate": 0.3, "gamma": 0.125, **of},
+    ]
+    state.write_text(json.dumps(rows))
     aware = NoiseAwareGamma((X[HELD], Y[HELD]), state_file=state)
-    history = fit(compiled(), aware, epochs=3, initial_epoch=2)
-    assert history["gamma"] == [0.0625]
-    assert history["noise_rate"] == [0.123]
+    history = fit(compiled(), aware, epochs=6, initial_epoch=4)
+    assert history["gamma"] == [0.0625] * 2  # lower than the new ones
+    assert history["noise_rate"] == [0.123] * 2
+    assert json.loads(state.read_text())[1] == {
+        **rows[1],
+        "standard_error": aware.rate_.standard_error,
+    }
+    assert [row["epoch"] for row in json.loads(state.read_text())] == [1, 2, 3, 4, 5]
     fit(compiled(), aware, epochs=2)  # a run from the beginning does not
     assert aware.rate_ == pytest.approx(RATE, abs=0.1)
     (row,) = json.loads(state.read_text())
-    assert row == {"epoch": 1, "rate": aware.rate_, "gamma": aware.gamma_}
+    assert row == {
+        "epoch": 1,
+        "rate": aware.rate_,
+        "standard_error": aware.rate_.standard_error,
+        "num_rows": aware.rate_.num_rows,
+        "num_classes": K,
+        "gamma": aware.gamma_,
+    }
+
+
+def test_a_run_without_an_estimate_so_far_goes_on_without(tmp_path):
+    state = tmp_path / "gamma.json"
+    state.write_text(json.dumps([{"epoch": 1, "rate": None}]))
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]), state_file=state)
+    fit(compiled(), aware, epochs=3, initial_epoch=2)
+    assert 0 < aware.rate_ < 0.75
 
 
 def test_a_run_that_begins_after_the_warm_up_needs_the_estimate(tmp_path):
     other = tmp_path / "other.json"
-    other.write_text(json.dumps([{"epoch": 3, "rate": 0.1, "gamma": 0.1}]))
+    row = {"epoch": 3, "rate": 0.1, "gamma": 0.1, "num_rows": 9, "num_classes": K}
+    other.write_text(json.dumps([row]))
     for state in (None, tmp_path / "none.json", other):
         aware = NoiseAwareGamma((X[HELD], Y[HELD]), state_file=state)
         with pytest.raises(ValueError, match="`state_file` must be a file with the"):
             fit(compiled(), aware, epochs=4, initial_epoch=2)
 
 
-def test_the_same_callback_goes_on_where_it_was():
-    aware = NoiseAwareGamma((X[HELD], Y[HELD]))
+@pytest.mark.parametrize("re_estimate", [True, False])
+def test_the_same_callback_goes_on_where_it_was(re_estimate):
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]), re_estimate=re_estimate)
     model, whole = compiled(), compiled()
     first = fit(model, aware, epochs=2)
     then = fit(model, aware, epochs=3, initial_epoch=2)
-    assert then["gamma"] == [first["gamma"][1]]
-    fit(whole, NoiseAwareGamma((X[HELD], Y[HELD])), epochs=3)
+    assert (then["gamma"] == [first["gamma"][1]]) != re_estimate
+    once = NoiseAwareGamma((X[HELD], Y[HELD]), re_estimate=re_estimate)
+    fit(whole, once, epochs=3)
     assert_same_state(model, whole)
 
 
@@ -289,7 +366,7 @@ def test_a_loaded_model_goes_on_without_the_callback(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.loss.gamma == aware.gamma_ > 0
     fit(loaded, epochs=1)
-    fit(model, aware, epochs=3, initial_epoch=2)
+    fit(model, epochs=3, initial_epoch=2)
     assert_same_state(loaded, model)
 
 
@@ -302,17 +379,19 @@ def test_models_that_it_cannot_serve_raise():
             fit(model, aware)
 
 
-def test_data_that_tell_nothing_raise():
+@pytest.mark.parametrize("again", [True, False])
+def test_data_that_tell_nothing_raise(again):
     def started(data, match):
         with pytest.raises(ValueError, match=match):
-            fit(compiled(), NoiseAwareGamma(data), epochs=2)
+            fit(compiled(), NoiseAwareGamma(data, re_estimate=again), epochs=2)
 
     x, y = X[HELD], Y[HELD]
     started((x, np.full(len(x), -100)), "at least one position that counts")
     started(iter([]), "`data` must be a dataset of batches")
     started((x, y[:-1]), r"`y` must be of shape \(1200,\)")
     by_chance = np.random.default_rng(0).integers(0, K, len(x))
-    started((x, by_chance), "more than by chance")
+    if not again:
+        started((x, by_chance), "more than by chance")
 
 
 def test_predictions_that_are_no_distributions_raise():
@@ -338,7 +417,7 @@ def test_bad_arguments_of_the_callback_raise(tmp_path):
 
 def test_steps_are_traced_anew_at_the_estimate_only():
     # As LossSchedule, which has the tests of it: by the same functions.
-    aware = NoiseAwareGamma((X[HELD], Y[HELD]))
+    aware = NoiseAwareGamma((X[HELD], Y[HELD]), re_estimate=False)
     model, seen = compiled(), []
 
     class Steps(keras.callbacks.Callback):

@@ -107,6 +107,9 @@ CALLS = {
     "estimate_matrix": lambda d: [noise.estimate_matrix(d.y, d.prob)],
     "estimate_rate": lambda d: [noise.estimate_rate(d.y, d.prob)],
     "flip_labels": lambda d: noisy(noise.flip_labels(d.y, d.matrix, seed=1)),
+    "matrix_from_annotators": lambda d: [
+        noise.matrix_from_annotators(d.yes, 2).soft_labels
+    ],
     "matrix_from_pairs": lambda d: [
         noise.matrix_from_pairs(d.yes[:, 0], d.yes[:, 1], 2).matrix
     ],
@@ -116,12 +119,14 @@ CALLS = {
 }
 # They are given numbers, or what one of those above returned.
 TAKE_NO_TENSOR = {
+    "AnnotatorMatrices",
     "BrierDecomposition",
     "CalibrationReport",
     "LikelihoodChoice",
     "MatrixEstimate",
     "MeasuredValue",
     "NoisyLabels",
+    "RateEstimate",
     "ReliabilityBins",
     "RowsToCheck",
     "classwise_error",

@@ -1,14 +1,19 @@
 """Rates and matrices of noise, estimated from noisy labels and predictions."""
 
+import copy
 import csv
+import json
+import pickle
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from keras_robust.noise import (
     MatrixEstimate,
+    RateEstimate,
     estimate_matrix,
     estimate_rate,
     flip_labels,
@@ -65,7 +70,8 @@ def test_agreement_is_close_whatever_the_model_s_confidence(
     for power in (0.3, 1.0, 3.0):
         found = estimate_rate(given, sharpened(noisy, power))
         assert found == pytest.approx(rate, abs=0.025)
-    assert type(found) is float
+    assert isinstance(found, float)
+    assert found.num_rows >= 5000
     gamma_from_noise_rate(num_classes, found)  # always fits
     assert np.mean(noisy.argmax(-1) != true) < 0.12
 
@@ -79,7 +85,7 @@ def test_agreement_does_without_a_good_model():
     assert found[0] > 0.52
     assert found == sorted(found, reverse=True)
     assert found[2] == estimate_rate(given, noisy)
-    assert found[2] == pytest.approx(0.4, abs=0.06)
+    assert found[2] == pytest.approx(0.4, abs=0.065)
     assert found[3] == pytest.approx(0.4, abs=0.045)
 
 
@@ -140,6 +146,46 @@ def test_a_matrix_is_given_by_true_class_in_rows(method, matrix):
     assert isinstance(found, MatrixEstimate)
 
 
+def test_a_class_that_is_most_of_the_rows_is_not_all_that_is_looked_at():
+    # Entities missed by 40 %, no word is taken for one: of all rows 7 % are wrong, and
+    # none of the surest quarter, which are words of no entity.
+    matrix = omission_matrix(5, 0.4)
+    true, given, noisy = simulated(matrix, 0, majority=0.83, overlap=0.6)
+    found = estimate_rate(given, noisy)
+    top = noisy.max(-1)
+    assert (given == true)[top >= np.quantile(top, 0.75)].all()
+    assert found == pytest.approx((given != true).mean(), abs=0.02)
+    alone = np.tile([0.9, 0.025, 0.025, 0.025, 0.025], (N, 1))
+    with pytest.warns(UserWarning, match="estimate_rate: .* every row as class 0"):
+        assert estimate_rate(given, alone).num_classes == 1
+
+
+def test_a_rate_has_the_error_and_the_interval_of_its_rows():
+    rate = RateEstimate(0.2, num_rows=50, num_classes=3)
+    beta = stats.beta(10.5, 40.5)
+    assert rate.standard_error == pytest.approx(beta.std())
+    assert rate.interval(0.8) == pytest.approx(beta.ppf([0.1, 0.9]))
+    none = RateEstimate(0.0, num_rows=50, num_classes=3)
+    assert none.interval() == (0, pytest.approx(stats.beta(0.5, 50.5).ppf(0.975)))
+    assert none.standard_error > 0.005
+    for copied in (copy.deepcopy(rate), pickle.loads(pickle.dumps(rate))):
+        assert (copied, copied.num_rows, copied.num_classes) == (0.2, 50, 3)
+    assert json.dumps([rate]) == "[0.2]"
+    assert gamma_from_noise_rate(3, rate) == gamma_from_noise_rate(3, 0.2)
+    with pytest.raises(ValueError, match=r"`level` must be in \(0, 1\)"):
+        rate.interval(1)
+
+
+def test_intervals_of_rates_hold_the_truth_as_often_as_they_say():
+    held = []
+    for seed in range(200):
+        true = np.random.default_rng(seed).integers(0, 4, 400)
+        given = flip_labels(true, symmetric_matrix(4, 0.3), seed=seed).labels
+        low, high = estimate_rate(given, np.eye(4)[true] * 0.96 + 0.01).interval(0.9)
+        held.append(low <= 0.3 <= high)
+    assert np.mean(held) == pytest.approx(0.9, abs=0.06)
+
+
 def test_rare_classes_have_rows_of_their_own():
     # Entities missed by half: the row of every entity class is about its own rows.
     matrix = np.eye(5)
@@ -157,12 +203,15 @@ GIVEN = np.array([0, 1, 1, 1, 0, 1])
 
 
 def test_agreement_counts_labels_of_the_surest_rows():
-    # Sorted: .6 .65 .7 .8 .9 1. Three quarters are below .9, and from there on the
-    # rows 0 and 5 count, which agree; from .8 on row 1 as well, which does not.
+    # Predicted as 0 are .6 .7 .8 .9, as 1 .65 1. The surest are rows 0 and 5, which
+    # agree. A quantile is a value that is there: three quarters of the former are up to
+    # .8, of the latter up to 1, so row 1 counts as well, which does not agree.
     many = (np.tile(GIVEN, 500), np.tile(PROB, (500, 1)))
-    assert estimate_rate(*many) == 0.0
-    assert estimate_rate(*many, quantile=0.6) == pytest.approx(1 / 3)
-    # From .7 on, two of four agree: of two classes, as many as by chance.
+    found = estimate_rate(*many, quantile=1.0)
+    assert (found, found.num_rows, found.num_classes) == (0, 1000, 2)
+    found = estimate_rate(*many)
+    assert (found, found.num_rows) == (pytest.approx(1 / 3), 1500)
+    # From .7 and .65 on, two of five agree: of two classes, fewer than by chance.
     with pytest.raises(ValueError, match="more than by chance"):
         estimate_rate(*many, quantile=0.5)
     # Of all predicted as 0, from .7 on: labels 0, 1, 1. As 1, .65 on: labels 0, 1.
