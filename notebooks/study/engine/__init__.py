@@ -1,6 +1,7 @@
 """The study of noise, robustness and calibration on CoNLL-2003 and NoiseBench."""
 
 from engine._cache import unavailable
+from engine._claims import Claims, seeds_interval
 from engine._config import RunConfig
 from engine._grid import run_grid
 from engine._grids import grid
@@ -18,6 +19,7 @@ from engine._tables import (
 from engine._template_plane import TemplatePlane
 
 __all__ = [
+    "Claims",
     "LabelledImages",
     "RunConfig",
     "RunResult",
@@ -31,6 +33,7 @@ __all__ = [
     "run",
     "run_grid",
     "run_photographs",
+    "seeds_interval",
     "select_runs",
     "unavailable",
     "write_tables",

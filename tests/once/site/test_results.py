@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "results.md").read_text()
@@ -180,3 +182,86 @@ def test_other_backends_agree_within_two_standard_deviations(backend):
         off = (ours[column].mean() - theirs[column].mean()).abs()
         spread = (ours[column].var() + theirs[column].var()) ** 0.5
         assert (off < 2 * spread).all()
+
+
+ARTICLE = [  # n = 0.6: q, the column, the number in the article's text
+    (0.0, "test_ece", 0.56),
+    (0.0, "test_mce", 0.60),
+    (0.6, "test_ece", 0.11),
+    (0.6, "dev_ece", 0.11),
+    (0.6, "test_mce", 0.21),
+    (0.6, "dev_mce", 0.25),
+    (0.8, "test_ece", 0.023),
+    (0.8, "dev_ece", 0.013),
+    (0.8, "test_mce", 0.30),
+    (0.8, "dev_mce", 0.24),
+]
+
+
+@pytest.mark.parametrize(("q", "column", "article"), ARTICLE)
+def test_a_claim_with_a_number_holds_as_the_interval_of_the_rows_says(
+    q, column, article
+):
+    losses = study_rows()
+    rows = losses[f"GCE, q = {q:g}" if q else "CE"].query("noise_rate == 0.6")
+    assert sorted(rows["seed"]) == [0, 1, 2]
+    ours = rows.sort_values("seed")[column].to_numpy()
+    interval = stats.ttest_1samp(ours, 0).confidence_interval(0.95)
+    inside = interval.low <= article <= interval.high
+
+    split, measure = column.split("_")
+    split = {"dev": "validation"}.get(split, split)
+    name = f"GCE q = {q:g}, n = 0.6" if q else "CE, n = 0.6"
+    claims = pd.read_csv(ROOT / "results" / "study_claims_calibration.csv", dtype=str)
+    claim = claims.set_index("claim").loc[f"{name}: {measure.upper()}, {split}"]
+    assert float(claim["article"]) == article
+    assert claim["difference"] == f"{ours.mean() - article:+.3f}"
+    assert claim["interval"] == f"{interval.low:.3f} to {interval.high:.3f}"
+    assert claim["inside"] == ("yes" if inside else "no")
+    otherwise = "holds in part" if q else "does not hold"  # all are below CE's
+    assert claim["verdict"] == ("holds" if inside else otherwise)
+
+
+def test_the_factor_between_cross_entropy_and_gce_is_that_of_the_seeds_ratios():
+    losses = study_rows()
+    ece = {
+        name: rows.query("noise_rate == 0.6").set_index("seed")["test_ece"].sort_index()
+        for name, rows in losses.items()
+    }
+    logs = np.log(ece["CE"]) - np.log(ece["GCE, q = 0.8"])
+    low, high = np.exp(stats.ttest_1samp(logs, 0).confidence_interval(0.95))
+    claims = pd.read_csv(ROOT / "results" / "study_claims_calibration.csv", dtype=str)
+    claim = claims.set_index("claim").loc[
+        "GCE q = 0.8, n = 0.6: ECE lower than CE's by a factor of"
+    ]
+    assert claim["ours"] == f"{np.exp(logs.mean()):.1f}"
+    assert claim["interval"] == f"{low:.1f} to {high:.1f}"
+    assert high < float(claim["article"]) == 24
+    assert claim["verdict"] == "holds in part"
+
+
+def test_the_gains_of_the_best_q_are_beside_the_articles_with_their_intervals():
+    rows = pd.read_csv(ROOT / "results" / "study_runs.csv")
+    same = "noise == 'symmetric' and epochs == 3 and warmup_epochs == 1"
+    rows = rows.query(same + " and smoothing == 0 and loss in ('CE', 'GCE')")
+    f1 = 100 * rows.set_index(["noise_rate", "q", "seed"])["test_f1"].sort_index()
+    claims = pd.read_csv(ROOT / "results" / "study_claims_f1.csv", dtype=str)
+    claims = claims.set_index("claim")
+    start = "GCE gains 0.5 to 6+ points over CE from 20% noise on: n = "
+    for rate, least, most in (
+        (0.2, 0.5, 0.5),
+        (0.4, 0.5, 6),
+        (0.6, 0.5, 6),
+        (0.8, 6, np.inf),
+    ):
+        here = f1[rate].unstack("q")
+        assert here.shape == (3, 6)
+        best = here.drop(columns=0.0).mean().idxmax()
+        gain = here[best] - here[0.0]
+        low, high = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
+        claim = claims.loc[f"{start}{rate:g}"]
+        assert claim["ours"].startswith(f"{gain.mean():.1f} ± {gain.std():.1f}")
+        assert claim["interval"] == f"{low:.1f} to {high:.1f}"
+        true = [low <= most and high >= least, low > 0]
+        verdict = {2: "holds", 1: "holds in part", 0: "does not hold"}[sum(true)]
+        assert claim["verdict"] == verdict
