@@ -9,7 +9,7 @@ from scipy.special import softmax
 from engine._config import RunConfig
 from engine._corpus import TAGS
 from engine._data import Split, trusted_of, trusted_rows
-from keras_robust import calibration
+from keras_robust import calibration, noise
 from keras_robust._inputs import checks
 
 NUM_BINS = 10
@@ -130,6 +130,15 @@ def trusted_scores(
         "trusted_nll": choice.nll["run"],
         "trusted_entities": int(np.sum(labels > 0)),
     }
+
+
+def estimated_rate(split: Split, logits: np.ndarray) -> float:
+    """Returns the noise rate that given labels and predictions show; NaN if none."""
+    try:
+        rate = noise.estimate_rate(split.pairs[0], logits, from_logits=True)
+    except ValueError:  # no better than chance
+        return float("nan")
+    return float(rate)
 
 
 def recalibration_rows(

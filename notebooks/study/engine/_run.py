@@ -23,6 +23,7 @@ from engine._encoder import (
 )
 from engine._environment import environment
 from engine._measures import (
+    estimated_rate,
     logits_of,
     memorisation,
     recalibration_rows,
@@ -119,6 +120,7 @@ def run(
         **_data_columns(splits),
         **_scores(splits, logits),
         **trusted_scores(config, splits["dev"], logits["dev"]),
+        "dev_estimated_rate": estimated_rate(splits["dev"], logits["dev"]),
         "predicted_confidence": predicted_confidence(
             config, trained.gamma, splits, trained.matrix
         ),
