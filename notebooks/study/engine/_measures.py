@@ -141,6 +141,25 @@ def estimated_rate(split: Split, logits: np.ndarray) -> float:
     return float(rate)
 
 
+def estimated_scores(
+    split: Split, logits: np.ndarray, matrix: np.ndarray
+) -> dict[str, float]:
+    """Returns ECE and accuracy on true labels, as noisy ones and their matrix tell.
+
+    NaN where the matrix leaves too little to tell.
+    """
+    given, options = split.pairs[0], {"from_logits": True, "num_bins": NUM_BINS}
+    names = ("dev_ece_from_noisy", "dev_accuracy_from_noisy")
+    try:
+        bins = calibration.bin_predictions(
+            given, logits, noise_matrix=matrix, **options
+        )
+    except ValueError:
+        return dict.fromkeys(names, float("nan"))
+    hits = np.nansum(bins.count * bins.accuracy) / bins.count.sum()
+    return dict(zip(names, (bins.ece(), float(hits))))
+
+
 def recalibration_rows(
     config: RunConfig,
     dev: Split,

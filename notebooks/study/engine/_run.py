@@ -24,6 +24,7 @@ from engine._encoder import (
 from engine._environment import environment
 from engine._measures import (
     estimated_rate,
+    estimated_scores,
     logits_of,
     memorisation,
     recalibration_rows,
@@ -121,6 +122,7 @@ def run(
         **_scores(splits, logits),
         **trusted_scores(config, splits["dev"], logits["dev"]),
         "dev_estimated_rate": estimated_rate(splits["dev"], logits["dev"]),
+        **estimated_scores(splits["dev"], logits["dev"], _matrix(config, splits)),
         "predicted_confidence": predicted_confidence(
             config, trained.gamma, splits, trained.matrix
         ),

@@ -10,6 +10,7 @@ from engine._encoder import Encoder, load_backbone
 from engine._measures import (
     calibration_scores,
     entity_scores,
+    estimated_scores,
     logits_of,
     memorisation,
     recalibration_rows,
@@ -216,6 +217,20 @@ def test_for_real_noise_the_predicted_confidence_is_of_the_realised_matrix():
     splits = {"train": train, "test": split_of("O O O B-PER")}
     confidence = predicted_confidence(quick(noise="weak"), float("nan"), splits)
     assert confidence == pytest.approx(3 / 4 * 1.0 + 1 / 4 * 0.5)
+
+
+def test_scores_on_true_labels_are_read_off_noisy_ones():
+    # Half of B-PER is given as O: of each label's expectation, none is lost.
+    split = split_of("O O B-PER B-PER", given="O O B-PER O")
+    matrix = np.eye(9)
+    matrix[1, :2] = 0.5
+    logits = 10 * np.eye(9)[[0, 0, 1, 0]]  # the last word is missed
+    found = estimated_scores(split, logits, matrix)
+    # By hand: T⁻¹[O] = (1, 0), T⁻¹[B-PER] = (-1, 2), so 1 + 1 + 2 + 1 over 4.
+    assert found["dev_accuracy_from_noisy"] == pytest.approx(5 / 4)
+    assert found["dev_ece_from_noisy"] == pytest.approx(1 / 4, abs=1e-3)
+    flat = np.full((9, 9), 1 / 9)
+    assert np.isnan(list(estimated_scores(split, logits, flat).values())).all()
 
 
 def test_calibration_scores_of_a_sure_and_right_model_are_zero():
