@@ -27,7 +27,7 @@ class LikelihoodChoice:
     """What trusted labels say of several models. Made by `choose_by_likelihood`.
 
     Attributes:
-        best: Name of the candidate with the least NLL; of equal ones the first.
+        best: Name of the candidate that was chosen.
         nll: For each candidate its mean NLL, in nats, each row predicted with a
             temperature that was fitted without the row's fold.
         difference: For each candidate its NLL less that of the first one.
@@ -71,6 +71,7 @@ def choose_by_likelihood(
     groups: Any = None,
     sample_weight: Any = None,
     folds: int = 5,
+    standard_errors: float = 2.0,
     seed: int = 0,
     ignore_class: int | None = -100,
 ) -> LikelihoodChoice:
@@ -84,9 +85,10 @@ def choose_by_likelihood(
     used: a loss that leaves a model over-confident is not the worse for it.
 
     Rows are put into folds by chance. Each fold is predicted with the temperature that
-    suits the other folds, and the NLL is the mean over all rows. The least one wins;
-    where its distance to the first candidate is not some standard errors, the rows do
-    not tell the two apart, and nothing speaks against the simpler one.
+    suits the other folds, and the NLL is the mean over all rows. The least one wins,
+    if it is less than the first candidate's by two standard errors of their difference;
+    else the rows do not tell the two apart, and the first is chosen. So pass the
+    simplest one first, such as the model of the labels as they were given.
 
     The rows must not have been trained on.
 
@@ -102,6 +104,9 @@ def choose_by_likelihood(
             `noise.rows_to_check`. Defaults to None.
         folds: Number of folds, at least 2 and at most the number of groups. Defaults
             to 5.
+        standard_errors: By how many standard errors of the difference another one has
+            to be better than the first candidate; with 0 the least NLL wins, and of
+            equal ones the first. Defaults to 2.
         seed: Seed of the folds. Defaults to 0.
         ignore_class: Label of positions that are left out, or None. Defaults to -100.
 
@@ -129,9 +134,14 @@ def choose_by_likelihood(
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, for the
         temperature; Stone, "Cross-Validatory Choice and Assessment of Statistical
-        Predictions", JRSS B 36, 1974.
+        Predictions", JRSS B 36, 1974; Breiman et al., "Classification and Regression
+        Trees", 1984, section 3.4, for the standard errors.
     """
     folds, seed = _checked(candidates, folds, seed)
+    fix = "At 0 the least NLL wins, at 2 what chance hardly explains."
+    standard_errors = checks.nonnegative(
+        _OWNER, "standard_errors", standard_errors, fix=fix
+    )
     costs, calibrators = {}, {}
     for name, scores in candidates.items():
         argument = f"candidates[{name!r}]"
@@ -159,10 +169,12 @@ def choose_by_likelihood(
         name: _standard_error(cost - costs[first], weight, group)
         for name, cost in costs.items()
     }
+    difference = {name: value - nll[first] for name, value in nll.items()}
+    better = [n for n in nll if difference[n] < -standard_errors * errors[n]]
     return LikelihoodChoice(
-        best=min(nll, key=nll.__getitem__),
+        best=min(better or [first], key=nll.__getitem__),
         nll=nll,
-        difference={name: value - nll[first] for name, value in nll.items()},
+        difference=difference,
         standard_error=errors,
         calibrator=calibrators,
     )

@@ -49,6 +49,7 @@ def test_each_fold_has_the_temperature_of_the_others():
         from_logits=True,
         groups=group,
         sample_weight=weight,
+        standard_errors=0,
         seed=7,
     )
     costs = [by_definition(label, z, folds, weight) for z in (first, second)]
@@ -64,6 +65,27 @@ def test_each_fold_has_the_temperature_of_the_others():
     ]
     error = np.sqrt(40 / 39 * np.square(pulls).sum()) / weight.sum()
     assert choice.standard_error == pytest.approx({"first": 0, "second": error})
+
+
+def test_the_first_stays_unless_another_is_better_by_standard_errors():
+    label, logits, _ = words()
+    noise = np.random.default_rng(5).normal(size=(2, *logits.shape))
+    candidates = {"first": logits + noise[0], "other": logits + noise[1]}
+    candidates["good"] = logits + 0.8 * noise[1]
+    found = choose_by_likelihood(label, candidates, from_logits=True)
+    ratio = {
+        n: -found.difference[n] / found.standard_error[n] for n in ("other", "good")
+    }
+    assert 0 < ratio["other"] < ratio["good"]
+
+    def best(standard_errors):
+        options = {"from_logits": True, "standard_errors": standard_errors}
+        return choose_by_likelihood(label, candidates, **options).best
+
+    assert best(0) == "good"
+    assert best(ratio["good"] - 0.01) == "good"
+    assert best(ratio["good"] + 0.01) == "first"
+    assert found.best == ("good" if ratio["good"] > 2 else "first")
 
 
 def test_a_temperature_alone_makes_no_candidate_better():
@@ -124,6 +146,7 @@ def test_the_choice_reads_as_a_table():
         ({"folds": 61}, ValueError, "`folds` must be at most 60"),
         ({"groups": np.zeros(3, int)}, ValueError, "`groups` must be of the shape"),
         ({"groups": np.zeros(60)}, TypeError, "`groups`"),
+        ({"standard_errors": -1}, ValueError, "`standard_errors` must be finite"),
         ({"seed": -1}, ValueError, "`seed` must be at least 0"),
         ({"from_logits": False}, ValueError, r"`candidates\['one'\]` must be in"),
     ],
