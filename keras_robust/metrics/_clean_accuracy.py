@@ -13,9 +13,9 @@ class CleanAccuracy(OneConfidenceMetric):
     """Accuracy on the true labels, estimated from noisy ones and their noise matrix.
 
     Use it where validation labels are as noisy as the training labels. The accuracy on
-    the labels as given then rewards a model for being wrong as the annotators are. It
-    has no bias if the matrix is right, and costs rows: it scatters more than the
-    accuracy on as many true labels.
+    the labels as given is then too low, and where the noise is uneven it rewards a
+    model for being wrong as the annotators are. This one has no bias if the matrix is
+    right, and costs rows: it scatters more than the accuracy on as many true labels.
 
     With T[i, j] = P(given j | true i), the given label `y` of a row and its predicted
     class `k`, it is the mean of entry [y, k] of the inverse of T. That has the
