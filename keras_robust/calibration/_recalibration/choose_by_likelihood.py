@@ -34,6 +34,7 @@ class LikelihoodChoice:
         standard_error: For each candidate the standard error of that difference, of
             pairs of rows or groups; 0 for the first.
         calibrator: For each candidate the `TemperatureScaling` of all rows.
+        row_nll: For each candidate the NLL of each row that counts, in their order.
 
     Examples:
         >>> from keras_robust.calibration import choose_by_likelihood
@@ -50,6 +51,7 @@ class LikelihoodChoice:
     difference: dict[str, float]
     standard_error: dict[str, float]
     calibrator: dict[str, TemperatureScaling]
+    row_nll: dict[str, np.ndarray]
 
     def __repr__(self) -> str:
         width = max(map(len, self.nll))
@@ -177,6 +179,7 @@ def choose_by_likelihood(
         difference=difference,
         standard_error=errors,
         calibrator=calibrators,
+        row_nll=costs,
     )
 
 

@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from engine._config import RunConfig
 from engine._corpus import TAGS
-from engine._data import Split, trusted_of, trusted_rows
+from engine._data import Split, trusted_of, trusted_rows, trusted_sentences
 from keras_robust import calibration, noise
 from keras_robust._inputs import checks
 
@@ -108,28 +108,31 @@ def memorisation(split: Split, logits: np.ndarray) -> dict[str, float]:
     }
 
 
-def trusted_scores(
+def trusted_rows_of(
     config: RunConfig, dev: Split, logits: np.ndarray
-) -> dict[str, float]:
-    """Returns what sentences that were looked at again say of a model.
+) -> list[dict[str, float]]:
+    """Returns a row for each sentence that was looked at again.
 
-    `trusted_nll` is that of `calibration.choose_by_likelihood`, by which losses are
-    compared; `trusted_entities` the number of entity tags seen. Empty without any.
+    Its words, its entities' tags, and the sum of its words' NLL, each at the
+    temperature of other sentences: what `calibration.choose_by_likelihood` compares.
     """
     if not config.trusted_sentences:
-        return {"trusted_nll": float("nan"), "trusted_entities": float("nan")}
+        return []
     trusted = trusted_of(config, dev)
-    labels = trusted.pairs[1]
+    labels, sentence = trusted.pairs[1], trusted.sentence_of_words
     choice = calibration.choose_by_likelihood(
         labels,
         {"run": trusted_rows(config, dev, logits)},
         from_logits=True,
-        groups=trusted.sentence_of_words,
+        groups=sentence,
     )
-    return {
-        "trusted_nll": choice.nll["run"],
-        "trusted_entities": int(np.sum(labels > 0)),
+    columns = {
+        "sentence": trusted_sentences(config, dev),
+        "words": np.bincount(sentence),
+        "entities": np.bincount(sentence, labels > 0).astype(int),
+        "nll": np.bincount(sentence, choice.row_nll["run"]),
     }
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
 
 
 def estimated_rate(split: Split, logits: np.ndarray) -> float:

@@ -30,7 +30,7 @@ from engine._measures import (
     recalibration_rows,
     reliability_rows,
     split_scores,
-    trusted_scores,
+    trusted_rows_of,
 )
 from engine._train import Training, loss_of
 from keras_robust import calibration
@@ -48,6 +48,7 @@ class RunResult:
         losses: The training loss, a row for each tenth of an epoch.
         epochs: Measures after some epochs, for a run with `trace=True`.
         recalibration: Measures on the test split after each recalibration.
+        trusted: For each sentence that was looked at again, the sum of its words' NLL.
 
     Examples:
         >>> import engine
@@ -61,6 +62,7 @@ class RunResult:
     losses: list[dict[str, Any]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     recalibration: list[dict[str, Any]] = field(default_factory=list)
+    trusted: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Returns strict JSON; NaN becomes null."""
@@ -112,6 +114,7 @@ def run(
     trained = _trained(config.training(), preset, share_warmup)
     splits = _prepared(config, preset)[1]
     logits = {name: trained.logits[name] for name in ("dev", "test")}
+    trusted = trusted_rows_of(config, splits["dev"], logits["dev"])
     row = {
         "key": run_key(config, preset),
         **config.to_dict(),
@@ -120,7 +123,7 @@ def run(
         "matrix_error": matrix_error(config, trained.matrix, splits),
         **_data_columns(splits),
         **_scores(splits, logits),
-        **trusted_scores(config, splits["dev"], logits["dev"]),
+        "trusted_nll": _mean_nll(trusted),
         "dev_estimated_rate": estimated_rate(splits["dev"], logits["dev"]),
         **estimated_scores(splits["dev"], logits["dev"], _matrix(config, splits)),
         "predicted_confidence": predicted_confidence(
@@ -146,6 +149,7 @@ def run(
             logits["test"],
             _calibrators(config, trained, splits),
         ),
+        trusted=trusted,
     )
 
 
@@ -244,6 +248,11 @@ def _halves(config: RunConfig, preset: str) -> dict[str, np.ndarray]:
         found[other[train.sentence_of_words]] = logits_of(model, judged)
         logits.setdefault("dev", logits_of(model, splits["dev"]))
     return logits
+
+
+def _mean_nll(trusted: list[dict[str, Any]]) -> float:
+    words = sum(row["words"] for row in trusted)
+    return sum(row["nll"] for row in trusted) / words if trusted else float("nan")
 
 
 def matrix_error(

@@ -24,6 +24,7 @@ TABLES = {
     "losses": "losses",
     "epochs": "epochs",
     "recalibration": "recalibration",
+    "trusted": "trusted",
 }
 
 

@@ -56,6 +56,7 @@ def test_each_fold_has_the_temperature_of_the_others():
     mean = [cost @ weight / weight.sum() for cost in costs]
     assert list(choice.nll.values()) == pytest.approx(mean, rel=1e-6)
     assert choice.best == ("first", "second")[int(np.argmin(mean))]
+    np.testing.assert_allclose(list(choice.row_nll.values()), costs, rtol=1e-5)
     gap = costs[1] - costs[0]
     assert choice.difference == pytest.approx({"first": 0, "second": mean[1] - mean[0]})
     # The standard error of a mean of sentences, weighted.

@@ -17,7 +17,7 @@ from engine._data import (
 )
 from engine._encoded import IGNORED
 from engine._encoder import Encoder, load_backbone
-from engine._measures import trusted_scores
+from engine._measures import trusted_rows_of
 from engine._run import _targets, matrix_error
 from engine._train import PartlyTrusted
 from scipy.special import log_softmax
@@ -154,23 +154,29 @@ def test_omission_takes_entities_for_o_and_nothing_else(preset):
     assert abs(missed - 0.4) < 4 * np.sqrt(0.24 / n)
 
 
-def test_trusted_scores_are_those_of_the_choice(weak):
+def test_each_sentence_has_the_likelihood_of_the_choice(weak):
     config = quick(noise="weak", trusted_sentences=20)
     dev = weak["dev"]
     logits = np.random.default_rng(0).normal(size=(len(dev.words), K))
     logits += 2 * np.eye(K)[dev.clean[dev.words]]
-    assert np.isnan(trusted_scores(quick(), dev, logits)["trusted_nll"])
-    found = trusted_scores(config, dev, logits)
+    assert trusted_rows_of(quick(), dev, logits) == []
+    found = trusted_rows_of(config, dev, logits)
     sentence = dev.sentence_of_words
     chosen = trusted_sentences(config, dev)
-    rows = np.concatenate([np.flatnonzero(sentence == s) for s in chosen])
-    order = np.concatenate([[n] * np.sum(sentence == s) for n, s in enumerate(chosen)])
+    parts = [np.flatnonzero(sentence == s) for s in chosen]
+    rows = np.concatenate(parts)
+    order = np.repeat(np.arange(20), [len(part) for part in parts])
     labels = dev.clean[dev.words][rows]
     expected = choose_by_likelihood(
         labels, {"run": logits[rows]}, from_logits=True, groups=order
     )
-    assert found["trusted_nll"] == pytest.approx(expected.nll["run"])
-    assert found["trusted_entities"] == np.sum(labels > 0)
+    assert [row["sentence"] for row in found] == chosen.tolist()
+    assert [row["words"] for row in found] == [len(part) for part in parts]
+    assert sum(row["entities"] for row in found) == np.sum(labels > 0)
+    total = sum(row["nll"] for row in found)
+    assert total / len(rows) == pytest.approx(expected.nll["run"])
+    own = expected.row_nll["run"][order == 3].sum()
+    assert found[3]["nll"] == pytest.approx(own)
 
 
 def test_runs_learn_from_them_and_a_training_is_made_once(preset):
