@@ -1,5 +1,6 @@
 """What is measured of a model: entities, calibration, memorisation."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -137,10 +138,12 @@ def trusted_rows_of(
 
 def estimated_rate(split: Split, logits: np.ndarray) -> float:
     """Returns the noise rate that given labels and predictions show; NaN if none."""
-    try:
-        rate = noise.estimate_rate(split.pairs[0], logits, from_logits=True)
-    except ValueError:  # no better than chance
-        return float("nan")
+    with warnings.catch_warnings():  # of models that know one class only
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            rate = noise.estimate_rate(split.pairs[0], logits, from_logits=True)
+        except ValueError:  # no better than chance
+            return float("nan")
     return float(rate)
 
 

@@ -14,7 +14,7 @@ from engine._config import RunConfig
 from engine._corpus import TAGS
 from engine._data import TRUSTED, Split, matrix_of, trusted_of
 from engine._encoded import IGNORED
-from engine._measures import logits_of
+from engine._measures import estimated_rate, logits_of
 from keras_robust import noise
 from keras_robust.callbacks import LinearAnneal, LossSchedule
 from keras_robust.losses import GCE, SGCE, ForwardCorrection, GammaCE, RobustLoss
@@ -182,12 +182,9 @@ class Training:
 
     def _estimate(self) -> None:
         dev = self.splits["dev"]
-        labels, logits = dev.given[dev.words], logits_of(self.model, dev)
-        try:
-            rate = noise.estimate_rate(labels, logits, from_logits=True)
-        except ValueError:  # no better than chance: cross entropy goes on
-            return
-        self.estimated_rate, self.gamma = rate, gamma_of_rate(rate)
+        rate = estimated_rate(dev, logits_of(self.model, dev))
+        if not np.isnan(rate):  # no better than chance: cross entropy goes on
+            self.estimated_rate, self.gamma = rate, gamma_of_rate(rate)
 
     def _set_matrix(self) -> None:
         config, splits = self.config, self.splits
