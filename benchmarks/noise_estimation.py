@@ -315,8 +315,6 @@ def pairs() -> Iterator[dict]:
                 true = rng.choice(9, size, p=share)
                 given = flip_labels(true, matrix, seed=rng).labels
                 estimate = matrix_from_pairs(given, true, 9)
-                low, high = estimate.interval()
-                inside = (low <= matrix) & (matrix <= high)
                 off = np.abs(estimate.matrix - matrix).mean(axis=1)
                 yield {
                     "quantity": "matrix",
@@ -329,7 +327,6 @@ def pairs() -> Iterator[dict]:
                     "seed": seed,
                     "rows": size,
                     "error": share @ off,
-                    "inside": share @ inside.mean(axis=1),
                 }
 
 
