@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,7 +9,11 @@ import numpy as np
 
 from keras_robust import _files
 from keras_robust._inputs import checks
-from keras_robust._inputs.options import checked_batch_size, checked_steps
+from keras_robust._inputs.options import (
+    checked_batch_size,
+    checked_file,
+    checked_steps,
+)
 from keras_robust._inputs.predicted import predicted
 from keras_robust._inputs.predictions import checked_distributions, read_predictions
 from keras_robust.callbacks._compiled_loss import set_parameter
@@ -131,7 +134,7 @@ class NoiseAwareGamma(keras.callbacks.Callback):
         self.steps = checked_steps(_OWNER, steps)
         self.re_estimate = checks.flag(_OWNER, "re_estimate", re_estimate)
         self.data, self.method = data, method
-        self.state_file = _checked_file(state_file)
+        self.state_file = checked_file(_OWNER, "state_file", state_file)
         self.rate_: RateEstimate | None = None
         self.gamma_: float | None = None
         # By the epoch before which they were made; None where there was none.
@@ -262,19 +265,6 @@ class NoiseAwareGamma(keras.callbacks.Callback):
                 "All labels are ignored or have weight 0.",
             )
         return labels, log_prob
-
-
-def _checked_file(state_file: Any) -> Path | None:
-    path = None if state_file is None else Path(state_file)
-    if path is not None and not path.parent.is_dir():
-        raise checks.invalid(
-            _OWNER,
-            "state_file",
-            "a file in a folder that is there",
-            f"state_file={state_file!r}",
-            "Make the folder first.",
-        )
-    return path
 
 
 def _rank(estimate: _Estimate) -> tuple[bool, float]:

@@ -337,8 +337,8 @@ def _calibrators(
     config: RunConfig, trained: Trained, splits: dict[str, Split]
 ) -> dict[str, Any]:
     # Where a loss does not tell the posterior, or noise leaves nothing, there is none;
-    # with a matrix in the loss there is nothing to undo.
-    if trained.matrix is not None:
+    # with a matrix in the loss, or corrected labels, there is nothing to undo.
+    if trained.matrix is not None or config.targets != "given":
         return {}
     loss = loss_of(config, 0.0 if np.isnan(trained.gamma) else trained.gamma)
     try:
