@@ -14,6 +14,7 @@ from engine._tables import (
     reliability_bins,
     results_folder,
     select_runs,
+    trusted_difference,
     write_tables,
 )
 from engine._template_plane import TemplatePlane
@@ -35,6 +36,7 @@ __all__ = [
     "run_photographs",
     "seeds_interval",
     "select_runs",
+    "trusted_difference",
     "unavailable",
     "write_tables",
 ]

@@ -203,6 +203,51 @@ def reliability_bins(table: pd.DataFrame) -> ReliabilityBins:
         return ReliabilityBins(edges, sums[0], sums[1] / sums[0], sums[2] / sums[0])
 
 
+def trusted_difference(
+    table: pd.DataFrame, key: str, other: str
+) -> tuple[float, float]:
+    """Returns by how much one model finds trusted labels less likely than another.
+
+    Both have to be of the same sentences that were looked at again. It is the
+    difference that `calibration.choose_by_likelihood` makes of the models themselves.
+
+    Args:
+        table: The table `"trusted"` of `read_results`.
+        key: Key of a run.
+        other: Key of the run that it is compared with.
+
+    Returns:
+        The NLL of a word less that of the other run, in nats, and its standard error
+        over sentences.
+
+    Raises:
+        ValueError: If the runs are not of the same sentences, or there are none.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from engine import trusted_difference
+        >>> rows = {"key": ["a", "a", "b", "b"], "sentence": [3, 8, 3, 8]}
+        >>> rows |= {"words": [10, 5, 10, 5], "nll": [1.0, 2.0, 1.0, 3.5]}
+        >>> difference, error = trusted_difference(pd.DataFrame(rows), "b", "a")
+        >>> round(difference, 3), round(error, 3)
+        (0.1, 0.133)
+    """
+    one, two = (table[table["key"] == k].set_index("sentence") for k in (key, other))
+    if not len(one) or sorted(one.index) != sorted(two.index):
+        raise checks.invalid(
+            "trusted_difference",
+            "other",
+            "a run of the same sentences, of which there are some",
+            f"{len(one)} sentences of {key}, {len(two)} of {other}",
+            "Take runs of one seed, noise and number of trusted sentences.",
+        )
+    words, count = one["words"], len(one)
+    gap = one["nll"] - two["nll"].reindex(one.index)
+    mean = gap.sum() / words.sum()
+    scatter = ((gap - mean * words) ** 2).sum() * count / (count - 1)
+    return float(mean), float(np.sqrt(scatter) / words.sum())
+
+
 def _table(results: Path, name: str, fresh: list[RunResult]) -> pd.DataFrame:
     path = table_path(results, name)
     parts = [_read(path)] if path.exists() else []

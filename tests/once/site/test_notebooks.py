@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from engine import RunConfig
+from engine import RunConfig, trusted_difference
 from scipy import stats
 
 ROOT = Path(__file__).parents[3]
@@ -124,33 +124,35 @@ def test_choosing_quotes_span_smoothing():
 
 def recipe():
     """Of each annotator and seed: as given, corrected, and what the hundred chose."""
-    runs = rows("study_runs")
+    runs, trusted = rows("study_runs"), rows("study_trusted")
     after = rows("study_recalibration")
     after = after[after["method"] == "temperature_trusted"].set_index("key")
     made = {}
     for row in runs[runs["trusted_sentences"] == 100].to_dict("records"):
         config = RunConfig.from_row(row)
+        of = {"noise": config.noise, "seed": config.seed, "trusted_sentences": 100}
         for targets in ("given", "posterior"):
-            plain = RunConfig(
-                noise=config.noise,
-                trusted_sentences=100,
-                targets=targets,
-                seed=config.seed,
-            )
-            if config == plain:
-                after_it = after.loc[row["key"]]
+            if config == RunConfig(targets=targets, **of):
                 made[config.noise, config.seed, targets] = {
+                    "key": row["key"],
                     "rate": 100 * row["train_realised_rate"],
+                    "found": 100 * row["dev_estimated_rate"],
                     "f1": 100 * row["test_f1"],
                     "ece": row["test_ece"],
-                    "ece_t": after_it["ece"],
-                    "nll_t": after_it["nll"],
-                    "trusted_nll": row["trusted_nll"],
+                    "ece_t": after["ece"][row["key"]],
+                    "nll_t": after["nll"][row["key"]],
                 }
     table = pd.DataFrame(made).T.rename_axis(["noise", "seed", "way"])
-    best = table.groupby(["noise", "seed"])["trusted_nll"].idxmin()
-    chosen = table.loc[best].reset_index("way").rename(columns={"way": "chosen"})
-    return table.xs("given", level="way"), table.xs("posterior", level="way"), chosen
+    given, corrected = (table.xs(way, level="way") for way in ("given", "posterior"))
+    chosen = given.copy()
+    for cell in given.index:
+        keys = corrected["key"][cell], given["key"][cell]
+        difference, error = trusted_difference(trusted, *keys)
+        if difference < -2 * error:
+            chosen.loc[cell] = corrected.loc[cell]
+    return tuple(
+        part.drop(columns="key").astype(float) for part in (given, corrected, chosen)
+    )
 
 
 def interval(values):

@@ -5,7 +5,9 @@ import dataclasses
 import engine
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+from engine import trusted_difference
 from engine._corpus import TAGS
 from engine._data import (
     TRUSTED,
@@ -177,6 +179,23 @@ def test_each_sentence_has_the_likelihood_of_the_choice(weak):
     assert total / len(rows) == pytest.approx(expected.nll["run"])
     own = expected.row_nll["run"][order == 3].sum()
     assert found[3]["nll"] == pytest.approx(own)
+    # Two models are compared as the choice compares them.
+    other = logits + np.random.default_rng(1).normal(size=logits.shape)
+    table = pd.DataFrame(
+        [{"key": "one", **row} for row in found]
+        + [{"key": "other", **row} for row in trusted_rows_of(config, dev, other)]
+    )
+    both = choose_by_likelihood(
+        labels,
+        {"one": logits[rows], "other": other[rows]},
+        from_logits=True,
+        groups=order,
+    )
+    assert trusted_difference(table, "other", "one") == pytest.approx(
+        (both.difference["other"], both.standard_error["other"])
+    )
+    with pytest.raises(ValueError, match="20 sentences of one, 0 of two"):
+        trusted_difference(table, "one", "two")
 
 
 def test_runs_learn_from_them_and_a_training_is_made_once(preset):
