@@ -53,8 +53,8 @@ def estimate_rate(
     Where it is not even, see `estimate_matrix`.
 
     In 192 simulations (2 and 9 classes, even and not; models up to 25 % wrong, too
-    sure, too shy or neither; 6,000 rows) it was off by 0.008 on average and 0.033 at
-    most; `"anchor"` by 0.116 and 0.429, `"confident_joint"` by 0.040 and 0.211. With
+    sure, too shy or neither; 6,000 rows) it was off by 0.012 on average and 0.053 at
+    most; `"anchor"` by 0.113 and 0.428, `"confident_joint"` by 0.040 and 0.211. With
     1,797 digits it was off by 0.065 at most, and, as it says, at a loss where the rate
     is close to chance. `benchmarks/noise_estimation.py` has more.
 
