@@ -36,7 +36,7 @@ class AnalyticCalibration(Recalibration):
     How far it gets: it is exact for a model at the minimum of its loss, and knows
     nothing of overfitting. A model that learns its labels by heart, or stops far from
     the minimum, is better mended by `TemperatureScaling` on held-out clean labels: on
-    noisy ones that makes a model honest about the noise. With a noise matrix, the
+    ones with drawn noise that makes a model honest about the noise. With a noise matrix, the
     errors of the model grow by up to the condition number of the matrix.
 
     There is nothing to fit. `as_layer` is for losses whose posterior is the model's

@@ -138,11 +138,13 @@ def recipe():
                     "rate": 100 * row["train_realised_rate"],
                     "found": 100 * row["dev_estimated_rate"],
                     "f1": 100 * row["test_f1"],
+                    "noisy": row["dev_accuracy_from_noisy"],
+                    "true": row["dev_accuracy"],
                     "ece": row["test_ece"],
                     "ece_t": after["ece"][row["key"]],
                     "nll_t": after["nll"][row["key"]],
                 }
-    table = pd.DataFrame(made).T.rename_axis(["noise", "seed", "way"])
+    table = pd.DataFrame(made).T.rename_axis(["noise", "seed", "way"]).sort_index()
     given, corrected = (table.xs(way, level="way") for way in ("given", "posterior"))
     chosen = given.copy()
     for cell in given.index:
@@ -179,5 +181,25 @@ def test_the_guide_to_labels_from_people_has_the_rows():
         assert line in page, line
     given, _, chosen = recipe()
     gained = (chosen["f1"] - given["f1"]).groupby("seed").mean()
-    text = page.replace("\n", " ")
+    text = " ".join(page.split())
     assert f"{interval(gained)} points of F1 over the six" in text
+    given, corrected, chosen = recipe()
+    expert = corrected["nll_t"]["expert"].mean(), given["nll_t"]["expert"].mean()
+    assert "NLL {:.3f} for {:.3f}".format(*expert) in text
+    assert (chosen["f1"]["expert"] == given["f1"]["expert"]).all()
+    rates = given["found"].groupby("noise").mean()
+    assert f"comes out as {rates.min():.1f} to {rates.max():.1f} %" in CHOOSING
+    told = given[["noisy", "true"]].groupby("noise").mean().agg(["min", "max"])
+    quote = "comes out as {:.2f} to {:.2f} where it is {:.2f} to {:.2f}"
+    assert quote.format(*told["noisy"], *told["true"]) in text
+    corrected_loss = rows("study_runs").set_index(["noise", "seed"])
+    matrix = corrected_loss[
+        (corrected_loss["matrix_rule"] == "trusted")
+        & (corrected_loss["trusted_sentences"] == 100)
+        & (corrected_loss["targets"] == "given")
+        & ~corrected_loss["train_on_trusted"].fillna(False).astype(bool)
+        & (corrected_loss["q"] == 0)
+    ]
+    lost = 100 * matrix["test_f1"] - given["f1"]
+    assert f"({interval(lost.groupby('seed').mean())})" in text
+    assert f"by {-lost['llm'].mean():.1f} points" in text
