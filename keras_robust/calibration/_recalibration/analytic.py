@@ -36,8 +36,8 @@ class AnalyticCalibration(Recalibration):
     How far it gets: it is exact for a model at the minimum of its loss, and knows
     nothing of overfitting. A model that learns its labels by heart, or stops far from
     the minimum, is better mended by `TemperatureScaling` on held-out clean labels: on
-    ones with drawn noise that makes a model honest about the noise. With a noise matrix, the
-    errors of the model grow by up to the condition number of the matrix.
+    ones with drawn noise that makes a model honest about the noise. With a noise
+    matrix, the errors of the model grow by up to the condition number of the matrix.
 
     There is nothing to fit. `as_layer` is for losses whose posterior is the model's
     prediction at a temperature, without a matrix: 1 / (1 - q) for GCE, 1 for cross
