@@ -207,3 +207,30 @@ def test_the_guide_to_labels_from_people_has_the_rows():
     lost = 100 * matrix["test_f1"] - given["f1"]
     assert f"({interval(lost.groupby('seed').mean())})" in text
     assert f"by {-lost['llm'].mean():.1f} points" in text
+
+
+def test_the_guide_to_labels_from_people_has_sizes_and_photographs():
+    text = (ROOT / "docs" / "real-labels.md").read_text()
+    runs = rows("study_runs")
+    after = rows("study_recalibration")
+    after = after[after["method"] == "temperature_trusted"].set_index("key")["ece"]
+    corrected = runs[(runs["targets"] == "posterior") & (runs["seed"] == 0)]
+    for size in (25, 50, 100, 200, 500):
+        line = f"| {size} sentences |"
+        for noise in ("crowd", "llm"):
+            own = corrected["noise"] == noise
+            own &= corrected["trusted_sentences"] == size
+            run = corrected[own].squeeze()
+            line += f" {100 * run['test_f1']:.1f} | {after[run['key']]:.3f} |"
+        assert line in text
+    photographs = rows("study_photographs")
+    plain = photographs[photographs["way"] == "CE"].groupby("labels", sort=False)
+    text = " ".join(text.split())
+    for column in ("ece", "ece_temperature"):
+        found = plain[column].mean()[["aggre", "random1", "worse"]]
+        assert "{:.3f}, {:.3f} and {:.3f}".format(*found) in text
+    pairs = rows("noise_estimation")
+    pairs = pairs[(pairs["part"] == "pairs") & (pairs["noise"] == "symmetric")]
+    off = pairs.groupby("rows")["error"].mean()
+    assert f"{off[25]:.3f} with 25 rows of nine classes" in text
+    assert f"{off[100]:.3f} with 100, {off[500]:.3f} with 500" in text
