@@ -350,6 +350,8 @@ def test_a_run_that_begins_after_the_warm_up_needs_the_estimate(tmp_path):
             fit(compiled(), aware, epochs=4, initial_epoch=2)
 
 
+# The first part ends while the model is still learning, which a warning says.
+@pytest.mark.filterwarnings("ignore:NoiseAwareGamma. the estimated noise rate still")
 @pytest.mark.parametrize("re_estimate", [True, False])
 def test_the_same_callback_goes_on_where_it_was(re_estimate):
     aware = NoiseAwareGamma((X[HELD], Y[HELD]), re_estimate=re_estimate)
