@@ -43,11 +43,17 @@ MAIN = {
     "Temperature": ("temperature",),
     "TemperatureScaling": (),
     "VectorScaling": (),
+    "choose_by_likelihood": ("y_true", "candidates"),
     "classwise_error": ("bins",),
     "multilabel_error": ("bins",),
     "temperature_scale": ("y_prob", "temperature"),
 }
-RESULTS = {"BrierDecomposition", "CalibrationReport", "MeasuredValue"}
+RESULTS = {
+    "BrierDecomposition",
+    "CalibrationReport",
+    "LikelihoodChoice",
+    "MeasuredValue",
+}
 
 
 def public():
