@@ -53,3 +53,27 @@ def counted_labels(
             f"Positions labelled ignore_class={ignore_class} are left alone.",
         )
     return counted
+
+
+def paired_labels(
+    owner: str,
+    labels: Any,
+    true_labels: Any,
+    ignore_class: Any,
+    num_classes: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns given labels, true ones, and where neither is ignored; or raises."""
+    ignore_class = checks.ignored_class(owner, ignore_class)
+    given = integer_labels(owner, "labels", labels)
+    true = integer_labels(owner, "true_labels", true_labels)
+    if given.shape != true.shape:
+        raise checks.invalid(
+            owner,
+            "true_labels",
+            "of the shape of `labels`",
+            f"true_labels.shape={true.shape}, labels.shape={given.shape}",
+            "Pass both labels of the same positions.",
+        )
+    counted = counted_labels(owner, "labels", given, ignore_class, num_classes)
+    counted &= counted_labels(owner, "true_labels", true, ignore_class, num_classes)
+    return given, true, counted

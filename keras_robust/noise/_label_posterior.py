@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import arrays, checks
-from keras_robust._inputs.class_ids import counted_labels, integer_labels
+from keras_robust._inputs.class_ids import integer_labels, paired_labels
 from keras_robust._inputs.matrices import transition_matrix
 from keras_robust._inputs.predictions import (
     Predictions,
@@ -119,7 +119,11 @@ class LabelPosterior:
                 is impossible by the model or by the matrix.
             TypeError: If labels are not integers.
         """
-        given, true = self._pairs(labels, true_labels, ignore_class)
+        given, true, counted = paired_labels(
+            _OWNER, labels, true_labels, ignore_class, len(self.matrix)
+        )
+        if ignore_class is not None:
+            true = np.where(counted, true.astype("int64"), ignore_class)
         rows = self._rows(true, "true_labels", y_prob, sample_weight, ignore_class)
         if not len(rows.row):
             raise checks.invalid(
@@ -190,27 +194,6 @@ class LabelPosterior:
         targets[:] = 0 if ignore_class is None else ignore_class
         targets[rows.row] = np.exp(simplex.log_softmax(score))
         return targets.reshape(*given.shape, size)
-
-    def _pairs(
-        self, labels: Any, true_labels: Any, ignore_class: int | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns both labels; the true one is ignored where either is."""
-        given = integer_labels(_OWNER, "labels", labels)
-        true = integer_labels(_OWNER, "true_labels", true_labels)
-        if given.shape != true.shape:
-            raise checks.invalid(
-                _OWNER,
-                "true_labels",
-                "of the shape of `labels`",
-                f"true_labels.shape={true.shape}, labels.shape={given.shape}",
-                "Pass both labels of the same positions.",
-            )
-        size = len(self.matrix)
-        counted = counted_labels(_OWNER, "labels", given, ignore_class, size)
-        counted &= counted_labels(_OWNER, "true_labels", true, ignore_class, size)
-        if ignore_class is None:
-            return given, true
-        return given, np.where(counted, true.astype("int64"), ignore_class)
 
     def _rows(
         self,

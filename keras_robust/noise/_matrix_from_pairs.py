@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.class_ids import counted_labels, integer_labels
+from keras_robust._inputs.class_ids import paired_labels
 from keras_robust._inputs.predictions import spread_weights
 from keras_robust.noise._matrix_estimate import MatrixEstimate
 from keras_robust.noise._prior import matrix_of_counts
@@ -92,19 +92,9 @@ def _counts(
     sample_weight: Any,
     ignore_class: int | None,
 ) -> np.ndarray:
-    ignore_class = checks.ignored_class(owner, ignore_class)
-    given = integer_labels(owner, "labels", labels)
-    true = integer_labels(owner, "true_labels", true_labels)
-    if given.shape != true.shape:
-        raise checks.invalid(
-            owner,
-            "true_labels",
-            "of the shape of `labels`",
-            f"true_labels.shape={true.shape}, labels.shape={given.shape}",
-            "Pass both labels of the same positions.",
-        )
-    counted = counted_labels(owner, "labels", given, ignore_class, num_classes)
-    counted &= counted_labels(owner, "true_labels", true, ignore_class, num_classes)
+    given, true, counted = paired_labels(
+        owner, labels, true_labels, ignore_class, num_classes
+    )
     weight = spread_weights(owner, sample_weight, given.shape)[counted]
     place = true[counted].astype("int64") * num_classes + given[counted]
     size = num_classes**2
