@@ -234,3 +234,16 @@ def test_the_guide_to_labels_from_people_has_sizes_and_photographs():
     off = pairs.groupby("rows")["error"].mean()
     assert f"{off[25]:.3f} with 25 rows of nine classes" in text
     assert f"{off[100]:.3f} with 100, {off[500]:.3f} with 500" in text
+
+
+def test_the_guide_to_calibration_quotes_what_noisy_labels_tell_of_drawn_noise():
+    text = (ROOT / "docs" / "calibration.md").read_text()
+    runs = rows("study_runs")
+    drawn = runs[(runs["noise"] == "symmetric") & (runs["trusted_sentences"] == 100)]
+    drawn = drawn[drawn["loss"] == "CE"].sort_values("noise_rate")
+    assert drawn["noise_rate"].tolist() == [0.2, 0.4, 0.6]
+    found, true = drawn["dev_ece_from_noisy"], drawn["dev_ece"]
+    assert (abs(found - true) < 0.02).all()
+    quote = "an ECE of {:.3f}, {:.3f} and {:.3f} where true labels give "
+    quote += "{:.3f}, {:.3f} and {:.3f}"
+    assert quote.format(*found, *true) in " ".join(text.split())
