@@ -35,6 +35,7 @@ def study_rows():
     rows = pd.read_csv(ROOT / "results" / "study_runs.csv")
     same = {"noise": "symmetric", "epochs": 3, "warmup_epochs": 1, "smoothing": 0.0}
     same |= {"gate": 0.0, "span_smoothing": 0.0, "train_sentences": 5000}
+    same |= {"trusted_sentences": 0}
     for column, value in same.items():
         if column in rows:  # or no run has it yet
             rows = rows[rows[column].fillna(0) == value]
