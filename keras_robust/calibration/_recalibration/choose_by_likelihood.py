@@ -116,8 +116,9 @@ def choose_by_likelihood(
         A `LikelihoodChoice`, which prints as a table.
 
     Raises:
-        ValueError: If shapes do not fit, a prediction is NaN or no distribution, or
-            there are fewer rows or groups than folds.
+        ValueError: If shapes do not fit, candidates are of different classes, a
+            prediction is NaN or no distribution, or there are fewer rows or groups than
+            folds.
         TypeError: If `candidates` is no mapping, or labels or groups are no integers.
 
     Examples:
@@ -144,7 +145,7 @@ def choose_by_likelihood(
     standard_errors = checks.nonnegative(
         _OWNER, "standard_errors", standard_errors, fix=fix
     )
-    costs, calibrators = {}, {}
+    costs, calibrators, num_classes = {}, {}, 0
     for name, scores in candidates.items():
         argument = f"candidates[{name!r}]"
         rows = read_predictions(
@@ -157,6 +158,15 @@ def choose_by_likelihood(
             argument=argument,
         )
         checked_distributions(_OWNER, rows, argument)
+        num_classes = num_classes or rows.prob.shape[-1]
+        if rows.prob.shape[-1] != num_classes:
+            raise checks.invalid(
+                _OWNER,
+                argument,
+                f"of the {num_classes} classes of the first candidate",
+                f"{rows.prob.shape[-1]} classes",
+                "Likelihoods of other classes do not compare.",
+            )
         group = _groups(groups, y_true, rows)
         fold = _fold_of_rows(group, folds, seed)
         scores = rows.logits if from_logits else rows.prob

@@ -143,6 +143,11 @@ def test_the_choice_reads_as_a_table():
     [
         ({"candidates": [1, 2]}, TypeError, "`candidates` must be a mapping"),
         ({"candidates": {}}, ValueError, "`candidates` must be not empty"),
+        (
+            {"candidates": {"one": np.ones((60, 4)), "two": np.ones((60, 5))}},
+            ValueError,
+            r"`candidates\['two'\]` must be of the 4 classes",
+        ),
         ({"folds": 1}, ValueError, "`folds` must be at least 2"),
         ({"folds": 61}, ValueError, "`folds` must be at most 60"),
         ({"groups": np.zeros(3, int)}, ValueError, "`groups` must be of the shape"),
