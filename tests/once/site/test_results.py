@@ -13,8 +13,8 @@ SAID = " ".join(PAGE.split())
 
 
 def results_table():
-    """The table, made from results/quickstart.csv."""
-    rows = pd.read_csv(ROOT / "results" / "quickstart.csv")
+    """The table, made from results/digits.csv."""
+    rows = pd.read_csv(ROOT / "results" / "digits.csv")
     losses = ["CE", "GCE", "SGCE", "GammaCE"]
     lines = ["| wrong labels | epochs | | " + " | ".join(losses) + " |"]
     lines.append("|---|---|---|" + "---|" * len(losses))
@@ -85,7 +85,7 @@ def test_what_is_said_of_memorising_is_that_of_the_committed_rows():
 
 
 def test_no_loss_beats_cross_entropy_on_clean_digits():
-    rows = pd.read_csv(ROOT / "results" / "quickstart.csv")
+    rows = pd.read_csv(ROOT / "results" / "digits.csv")
     mean = rows[rows["noise_rate"] == 0].groupby(["loss", "epochs"]).mean(True)
     for loss in ("GCE", "SGCE"):
         assert (mean.loc[loss, "accuracy"] < mean.loc["CE", "accuracy"]).all()
@@ -164,7 +164,7 @@ def test_the_rows_of_the_study_say_how_they_were_made():
 
 
 def test_the_rows_say_how_they_were_made():
-    rows = pd.read_csv(ROOT / "results" / "quickstart.csv")
+    rows = pd.read_csv(ROOT / "results" / "digits.csv")
     assert set(rows["seed"]) == set(range(5))
     assert set(rows["backend"]) == {"jax"}
     assert f"JAX, Keras {rows['keras'].unique().item()}" in SAID
@@ -174,8 +174,8 @@ def test_the_rows_say_how_they_were_made():
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
 def test_other_backends_agree_within_two_standard_deviations(backend):
     groups = ["noise_rate", "epochs", "loss"]
-    ours = pd.read_csv(ROOT / "results" / "quickstart.csv").groupby(groups)
-    rows = pd.read_csv(ROOT / "results" / f"quickstart_{backend}.csv")
+    ours = pd.read_csv(ROOT / "results" / "digits.csv").groupby(groups)
+    rows = pd.read_csv(ROOT / "results" / f"digits_{backend}.csv")
     assert set(rows["backend"]) == {backend}
     theirs = rows.groupby(groups)
     assert (theirs.size() == 5).all()

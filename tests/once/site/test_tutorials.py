@@ -1,0 +1,79 @@
+"""Tutorials are short, install themselves, and need nothing of the clone."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+ADDRESS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"][
+    "Repository"
+]
+TUTORIALS = sorted((ROOT / "notebooks" / "tutorials").glob("*.ipynb"))
+
+
+def cells(path, kind):
+    found = json.loads(path.read_text())["cells"]
+    return [cell for cell in found if cell["cell_type"] == kind]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def test_there_is_one_for_each_thing_that_people_want():
+    assert len(TUTORIALS) == 5
+    readme, index = (ROOT / "README.md", ROOT / "docs" / "index.md")
+    for page in (readme.read_text(), index.read_text()):
+        lines = [line for line in page.splitlines() if "/tutorials/" in line]
+        assert [path.name for path in TUTORIALS] == [
+            re.search(r"tutorials/(\S+\.ipynb)", line)[1] for line in lines
+        ]
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+class TestTutorial:
+    """Of each tutorial."""
+
+    def test_it_is_short(self, path):
+        lengths = [len(source(cell).splitlines()) for cell in cells(path, "code")]
+        assert sum(lengths) <= 150
+        assert max(lengths) <= 15
+
+    def test_its_first_cell_installs_and_chooses_a_backend(self, path):
+        first = source(cells(path, "code")[0])
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        install = rf'%pip install -q "keras-robust\[(.*)\] @ git\+{re.escape(ADDRESS)}"'
+        for extra in re.search(install, first)[1].split(","):
+            assert extra in extras["project"]["optional-dependencies"]
+        assert 'os.environ["KERAS_BACKEND"] = ' in first
+        assert not re.search("^(import|from) keras", first, re.M)
+
+    def test_it_needs_nothing_of_the_clone(self, path):
+        code = "\n".join(source(cell) for cell in cells(path, "code"))
+        assert not re.search(r"\bengine\b|\.\./|_inputs|_theory|_backend\b", code)
+
+    def test_it_says_what_you_will_have_and_where_to_go_then(self, path):
+        texts = [source(cell) for cell in cells(path, "markdown")]
+        assert "**What you will have at the end:**" in texts[0]
+        assert "GPU" in texts[0]
+        assert "## Where to go from here" in texts[-1]
+
+    def test_links_lead_to_files(self, path):
+        text = "\n".join(source(cell) for cell in cells(path, "markdown"))
+        for link in re.findall(r"\]\((\S+?)\)", text):
+            there, _, file = link.partition("/blob/main/")
+            assert there == ADDRESS
+            assert (ROOT / file.partition("#")[0]).exists(), link
+
+    def test_it_is_executed_and_each_figure_has_a_text(self, path):
+        figures = 0
+        for cell in cells(path, "code"):
+            assert cell["execution_count"]
+            kinds = [kind for out in cell["outputs"] for kind in out.get("data", {})]
+            if "image/png" in kinds:
+                figures += 1
+                assert len(cell["metadata"]["alt"]) > 60
+        assert figures
