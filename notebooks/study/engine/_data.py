@@ -173,10 +173,18 @@ def posterior_targets(
     train, dev = splits["train"], splits["dev"]
     given, clean = trusted_of(config, dev).pairs
     matrix = noise.matrix_from_pairs(given, clean, len(TAGS)).matrix
+    judged = trusted_rows(config, dev, dev_logits)
     posterior = noise.LabelPosterior(matrix, from_logits=True)
-    posterior.fit(given, clean, trusted_rows(config, dev, dev_logits))
+    posterior.fit(given, clean, judged)
+    of_words = posterior.transform(train.pairs[0], train_logits)
+    if config.targets == "recounted":
+        counts = of_words.T.astype("float64") @ np.eye(len(TAGS))[train.pairs[0]]
+        matrix = counts / counts.sum(axis=1, keepdims=True)
+        posterior = noise.LabelPosterior(matrix, from_logits=True)
+        posterior.fit(given, clean, judged)
+        of_words = posterior.transform(train.pairs[0], train_logits)
     targets = np.full((len(train.clean), len(TAGS)), IGNORED, "float32")
-    targets[train.words] = posterior.transform(train.pairs[0], train_logits)
+    targets[train.words] = of_words
     return targets
 
 

@@ -3,7 +3,7 @@
 import functools
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import keras
@@ -216,19 +216,40 @@ def _targets(config: RunConfig, preset: str, share: bool) -> np.ndarray | None:
         return None
     plain = config.plain()
     source = source_name(corpus_name(config), preset)
-    name = f"halves-{run_key(plain, preset)}-{source}"
-    make = functools.partial(_halves, plain, preset)
+    way, how = ("halves", _halves)
+    if config.targets == "relabelled":
+        way, how = ("epochs", _mean_over_epochs)
+    name = f"{way}-{run_key(plain, preset)}-{source}"
+    make = functools.partial(how, plain, preset)
     logits = kept(name, make) if share else make()
     splits = _prepared(config, preset)[1]
-    if config.targets == "posterior":
+    if config.targets in ("posterior", "recounted"):
         return posterior_targets(config, splits, logits["train"], logits["dev"])
     train = splits["train"]
+    if config.targets == "relabelled":
+        found = logits["train"].argmax(axis=-1)
+        targets = train.targets.copy()
+        targets[train.words] = np.where(train.pairs[0] == 0, found, train.pairs[0])
+        return targets
     filters = checks.optional_module("study", "cleanlab.filter", extra="noise")
     prob = softmax(logits["train"].astype("float64"), axis=-1)
     wrong = filters.find_label_issues(train.pairs[0], prob, n_jobs=1)
     targets = train.targets.copy()
     targets[train.words[wrong]] = IGNORED
     return targets
+
+
+def _mean_over_epochs(config: RunConfig, preset: str) -> dict[str, np.ndarray]:
+    """Returns the training words' probabilities, averaged over the epochs."""
+    encoder, splits = _prepared(config, preset)
+    train, found = splits["train"], []
+
+    def after_epoch(_: int, model: keras.Model) -> None:
+        found.append(softmax(logits_of(model, train).astype("float64"), axis=-1))
+
+    traced = replace(config, trace=True)
+    Training(traced, encoder.model(), splits).run(after_epoch)
+    return {"train": np.mean(found, axis=0)}
 
 
 def _halves(config: RunConfig, preset: str) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from engine._data import (
 from engine._encoded import IGNORED
 from engine._encoder import Encoder, load_backbone
 from engine._measures import trusted_rows_of
-from engine._run import _targets, matrix_error
+from engine._run import _mean_over_epochs, _targets, matrix_error
 from engine._train import PartlyTrusted
 from scipy.special import log_softmax
 from tiny import quick
@@ -105,6 +105,15 @@ def test_posterior_targets_are_those_of_the_sentences_looked_at_again(weak):
         expected.transform(train.pairs[0], logits["train"]),
         rtol=1e-6,
     )
+    again = dataclasses.replace(config, targets="recounted")
+    recounted = posterior_targets(again, weak, logits["train"], logits["dev"])
+    counts = targets[train.words].T @ np.eye(K)[train.pairs[0]]
+    matrix = counts / counts.sum(axis=1, keepdims=True)
+    expected = noise.LabelPosterior(matrix, from_logits=True)
+    expected.fit(given, clean, logits["dev"][rows])
+    wanted = expected.transform(train.pairs[0], logits["train"])
+    np.testing.assert_allclose(recounted[train.words], wanted, rtol=1e-4)
+    assert np.abs(recounted - targets).max() > 0.01
 
 
 def test_trusted_sentences_join_the_training_sentences_with_their_truth(weak):
@@ -204,6 +213,7 @@ def test_runs_learn_from_them_and_a_training_is_made_once(preset):
         {**CORRECTED, "train_on_trusted": True, "q": 0.3},
         {"targets": "posterior", "train_on_trusted": True},
         {**CORRECTED, "targets": "posterior"},
+        {"targets": "relabelled"},
     ):
         config = quick(noise="crowd", trusted_sentences=24, **options)
         result = engine.run(config, share_warmup=True)
@@ -219,6 +229,20 @@ def test_runs_learn_from_them_and_a_training_is_made_once(preset):
     assert again.row["key"] != started.row["key"]
     assert again.row["test_nll"] == started.row["test_nll"]
     assert again.row["trusted_nll"] != started.row["trusted_nll"]
+
+
+def test_relabelling_is_of_words_given_as_o_that_epochs_say_are_entities(preset):
+    config = quick(noise="crowd", targets="relabelled", epochs=2)
+    train = splits(config, preset)["train"]
+    given = train.pairs[0]
+    found = _targets(config, preset, share=False)[train.words]
+    changed = found != given
+    assert 0 < changed.sum() < 0.1 * len(given)
+    assert (given[changed] == 0).all()
+    prob = _mean_over_epochs(config.plain(), preset)["train"]
+    np.testing.assert_allclose(prob.sum(axis=1), 1)
+    np.testing.assert_array_equal(changed, (given == 0) & (prob.argmax(axis=1) != 0))
+    np.testing.assert_array_equal(found[changed], prob.argmax(axis=1)[changed])
 
 
 def test_the_estimated_matrix_needs_no_truth(preset):
