@@ -123,6 +123,7 @@ notebooks: $(FULL)/installed
 
 site: $(FULL)/installed
 	$(FULL)/bin/mkdocs build --strict --quiet --site-dir build/site
+	! grep -rE '<(script|link)[^>]* (src|href)="?(https?:)?//' --include='*.html' build/site
 
 docs: site
 	$(FULL)/bin/python -m http.server --bind 127.0.0.1 --directory build/site 8000

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from mkdocs.config import load_config
 from sklearn.datasets import load_digits
 
 from keras_robust import GCE, SGCE, GammaCE
@@ -60,6 +61,18 @@ def test_every_page_and_notebook_has_its_place_in_the_navigation():
     # `rglob` does not follow the link.
     there += [str(p.relative_to(ROOT)) for p in (ROOT / "notebooks").glob("*/*.ipynb")]
     assert sorted(placed) == sorted(there)
+
+
+def test_the_site_needs_nothing_from_other_sites():
+    config = load_config(str(ROOT / "mkdocs.yml"))
+    scripts = [str(script) for script in config["extra_javascript"]]
+    assert "javascripts/formulas.js" in scripts
+    for file in (*scripts, *config["extra_css"]):
+        assert (DOCS / file).is_file(), file  # no address elsewhere
+    assert config["theme"]["font"] is False
+    for file in DOCS.rglob("*.[cjm][sd]*"):
+        outside = r"@import|src=[\"']?https?:|url\([\"']?https?:"
+        assert not re.search(outside, file.read_text()), file
 
 
 def test_the_map_of_contributing_is_short_and_leads_to_files():
