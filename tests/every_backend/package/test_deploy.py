@@ -1,0 +1,84 @@
+"""The guide to stopping, saving and exporting: its code, on each backend."""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_robust import ExpectedCalibrationError
+from keras_robust.noise import flip_labels, symmetric_matrix
+
+PAGE = (Path(__file__).parents[3] / "docs" / "deploy.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+STOP, STOP_BY_ECE, SAVE, LOAD, SERVED, SAVED_MODEL, ONNX = BLOCKS
+pytestmark = pytest.mark.slow  # exporting is Keras's own
+
+
+def run(block, names):
+    exec(compile(block, "deploy.md", "exec"), names)
+    return names
+
+
+@pytest.fixture(scope="module")
+def names():
+    keras.utils.set_random_seed(0)
+    true = np.random.default_rng(0).integers(0, 10, 3000)
+    noisy = flip_labels(true, symmetric_matrix(10, 0.4), seed=0).labels
+    x = np.eye(10, dtype="float32")[true]
+    model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(10)])
+    names = {"model": model, "x": x[:1000], "y": noisy[:1000]}
+    names |= {"x_dev": x[1000:], "y_dev": noisy[1000:], "y_true_dev": true[1000:]}
+    run(STOP.replace("epochs=20", "epochs=3"), names)
+    return names
+
+
+def test_early_stopping_watches_accuracy_or_an_ece_that_knows_the_noise(names):
+    assert len(names["history"].history["val_accuracy"]) == 3
+    other = {**names, "model": keras.models.clone_model(names["model"])}
+    run(STOP_BY_ECE.replace("epochs=20", "epochs=2"), other)
+    assert {"val_accuracy", "val_ece"} < set(other["history"].history)
+
+
+def test_the_ece_of_the_best_model_is_the_noise_rate_unless_it_is_told(names):
+    sure = 20 * names["x_dev"]  # of the truth
+    for how, right in (({}, 0.4), ({"noise_matrix": symmetric_matrix(10, 0.4)}, 0.0)):
+        ece = ExpectedCalibrationError(from_logits=True, **how)
+        ece.update_state(names["y_dev"], sure)
+        assert abs(float(ece.result()) - right) < 0.03
+
+
+def test_a_model_is_loaded_in_a_new_process(names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(SAVE, dict(names))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", "-c", LOAD]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["GCE", "0.6"]
+
+
+@pytest.mark.parametrize(
+    ("block", "without"), [(SAVED_MODEL, "torch"), (ONNX, "jax")], ids=["tf", "onnx"]
+)
+def test_what_is_exported_gives_the_same_probabilities(
+    names, block, without, tmp_path, monkeypatch
+):
+    if keras.backend.backend() == without:
+        pytest.skip(f"not from {without}")
+    for module in ("tensorflow",) if block is SAVED_MODEL else ("onnx", "onnxruntime"):
+        pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporters' own
+        served = run(SERVED, dict(names))
+        expected = served["prob"]
+        found = run(block, served)["prob"]
+    np.testing.assert_allclose(expected.sum(-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
