@@ -11,7 +11,7 @@ import scipy
 
 from keras_robust._inputs import batches as batches_module
 from keras_robust._inputs.predicted import predicted
-from keras_robust.calibration import ReliabilityDisplay
+from keras_robust.calibration import ReliabilityDisplay, bin_predictions
 from keras_robust.callbacks import NoiseAwareGamma, ReliabilityHistory
 
 RNG = np.random.default_rng(6)
@@ -68,6 +68,13 @@ def tf_data():
     return tf.data.Dataset.from_tensor_slices((X, Y, WEIGHT)).batch(8)
 
 
+def tf_data_of_unknown_rank():
+    tf = pytest.importorskip("tensorflow")
+    dtypes = (X.dtype, Y.dtype, WEIGHT.dtype)
+    unknown = tuple(tf.TensorSpec(None, dtype) for dtype in dtypes)
+    return tf.data.Dataset.from_generator(a_list, output_signature=unknown)
+
+
 def data_loader():
     torch = pytest.importorskip("torch")
     columns = map(torch.tensor, (X, Y, WEIGHT))
@@ -81,7 +88,8 @@ def jax_arrays():
     return [tuple(map(jnp.asarray, batch)) for batch in a_list()]
 
 
-FORMS = [a_list, a_generator, Indexed, tf_data, data_loader, jax_arrays]
+FORMS = [a_list, a_generator, Indexed, tf_data, tf_data_of_unknown_rank]
+FORMS += [data_loader, jax_arrays]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -267,6 +275,20 @@ def test_one_of_several_outputs_is_chosen_with_its_labels_and_weights(parts):
         ((labels, _, weight),) = read(keras.Model(*parts), in_order, output=output)
         np.testing.assert_array_equal(labels, other)
         np.testing.assert_array_equal(weight, 2 * WEIGHT)
+
+
+def test_the_history_is_of_one_output_and_its_axis():
+    inputs = keras.Input((4, 3))
+    turned = keras.layers.Permute((2, 1), name="turned")(inputs)
+    several = keras.Model(inputs, [keras.layers.Flatten()(inputs), turned])
+    data = X.reshape(5, 4, 3), Y.reshape(5, 4)
+    how = {"output": "turned", "axis": 1, "from_logits": True}
+    history = ReliabilityHistory(validation_data=data, **how)
+    history.set_model(several)
+    history.on_epoch_end(0)
+    expected = bin_predictions(Y, X, from_logits=True)
+    np.testing.assert_array_equal(history.tables[0].count, expected.count)
+    np.testing.assert_allclose(history.tables[0].ece(), expected.ece(), rtol=1e-6)
 
 
 def test_a_model_with_several_outputs_is_told_to_have_them(parts):
