@@ -31,6 +31,14 @@ def check_data(
                 f"steps={steps}",
                 "Pass the part of the arrays that counts.",
             )
+        if data and _num_batches(data[0]) == math.inf:
+            raise checks.invalid(
+                owner,
+                argument,
+                "of arrays where labels are given apart",
+                f"a {type(data[0]).__name__} that does not end",
+                "Put the labels into the dataset, and pass `steps`.",
+            )
         return
     if steps is None and _num_batches(data) == math.inf:
         raise _no_end(owner, f"steps=None, {argument} of type {type(data).__name__}")

@@ -117,6 +117,13 @@ def _dense(owner: str, argument: str, values: Any) -> Any:
     return values.toarray() if hasattr(values, "toarray") else values  # of SciPy
 
 
+def check_output(owner: str, model: Any, output: str | int | None) -> None:
+    """Raises if it is known before predicting that `output` does not choose one."""
+    names = getattr(model, "output_names", None)
+    if names:
+        _place(owner, list(names), output)
+
+
 def _of_output(
     owner: str, model: Any, outputs: Any, output: Any, y: Any, weight: Any
 ) -> tuple[Any, Any, Any]:
@@ -127,25 +134,25 @@ def _of_output(
         names = sorted(outputs)  # as Keras flattens them
     if len(names) != len(flat):
         names = list(range(len(flat)))
+    place = _place(owner, names, output)
+    parts = (_part(owner, part, names, place) for part in (y, weight))
+    return flat[place], *parts
+
+
+def _place(owner: str, names: list, output: str | int | None) -> int:
+    told = ", ".join(map(str, names))
     if output is None and len(names) > 1:
         raise checks.invalid(
             owner,
             "output",
             "given for a model with several outputs",
-            f"output=None, outputs {', '.join(map(str, names))}",
+            f"output=None, outputs {told}",
             "Pass the name of the one to look at.",
         )
     if output is not None and output not in (*names, *range(len(names))):
-        raise checks.invalid(
-            owner,
-            "output",
-            f"one of {', '.join(map(str, names))}",
-            f"output={output!r}",
-            "Pass the name of one of the model's outputs.",
-        )
-    place = names.index(output) if output in names else int(output or 0)
-    parts = (_part(owner, part, names, place) for part in (y, weight))
-    return flat[place], *parts
+        fix = "Pass the name of one of the model's outputs."
+        raise checks.invalid(owner, "output", f"one of {told}", f"{output=}", fix)
+    return names.index(output) if output in names else int(output or 0)
 
 
 def _part(owner: str, values: Any, names: list, place: int) -> Any:

@@ -13,7 +13,7 @@ from keras_robust._inputs.options import (
     checked_num_bins,
     checked_steps,
 )
-from keras_robust._inputs.predicted import predicted
+from keras_robust._inputs.predicted import check_output, predicted
 from keras_robust.calibration._bins.binning import bin_events
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.events import read_batches
@@ -57,8 +57,9 @@ class ReliabilityHistory(keras.callbacks.Callback):
 
     Raises:
         ValueError: If not exactly one of `metric` and `validation_data` is given, or if
-            the data have no end, or can be read only once, and `steps` is None; after
-            an epoch, if the data or the predictions are unfit.
+            the data have no end, or can be read only once, and `steps` is None; when
+            training begins, if the model has several outputs and `output` names none;
+            after an epoch, if data or predictions are unfit.
         TypeError: If `metric` has no reliability table.
         ImportError: With `log_dir`, if tensorboard or matplotlib is not installed.
 
@@ -128,6 +129,11 @@ class ReliabilityHistory(keras.callbacks.Callback):
         self._writer = None if log_dir is None else _tensorboard.Writer(log_dir)
         self._validated: ReliabilityBins | None = None
         self.tables: dict[int, ReliabilityBins] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Checks that one output is looked at."""
+        if self.metric is None:
+            check_output(_OWNER, self.model, self._how["output"])
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Forgets the validation of the epoch before."""

@@ -232,6 +232,8 @@ def test_steps_read_no_batch_too_many(model):
         read(model, data, steps=2)
     with pytest.raises(ValueError, match="`steps` must be None for arrays"):
         read(model, (X, Y), steps=2)
+    with pytest.raises(ValueError, match="a Endless that does not end"):
+        read(model, (Endless(), Y))
 
 
 @pytest.mark.parametrize("data", [X, (X,), [(X,)], [X], Indexed, 3, {"x": X}])
@@ -304,6 +306,10 @@ def test_a_model_with_several_outputs_is_told_to_have_them(parts):
             read(several, (X, {"kind": Y}), output="box")
         with pytest.raises(ValueError, match=r"`output` .*outputs (kind|box), "):
             ReliabilityDisplay.from_model(several, X, Y)
+        history = ReliabilityHistory(validation_data=(X, Y))
+        history.set_model(several)
+        with pytest.raises(ValueError, match=r"`output` .*outputs (kind|box), "):
+            history.on_train_begin()  # before an epoch is lost
     one = keras.Model(inputs, {"kind": layers[0]})
     assert read(one, (X, Y))[0][1].shape == (20, 3)
     assert read(one, (X, {"kind": Y}))[0][1].shape == (20, 3)

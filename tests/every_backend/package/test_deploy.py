@@ -76,7 +76,8 @@ def test_what_is_exported_gives_the_same_probabilities(
 ):
     if keras.backend.backend() == without:
         pytest.skip(f"not from {without}")
-    for module in ("tensorflow",) if block is SAVED_MODEL else ("onnx", "onnxruntime"):
+    exporter = {"tensorflow": "tf2onnx"}.get(keras.backend.backend(), "onnxscript")
+    for module in ["tensorflow"] if block is SAVED_MODEL else [exporter, "onnxruntime"]:
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
