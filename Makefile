@@ -76,13 +76,20 @@ lint: $(FULL)/installed
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/ruff check .
 
+# What would be uploaded: the sdist, and the wheel made of it; then as a user has it.
 package: $(FULL)/installed
-	rm -rf build/wheel
-	$(FULL)/bin/uv build --quiet --wheel --out-dir build/wheel
-	$(FULL)/bin/python -m zipfile --list build/wheel/keras_robust-*.whl > build/wheel/list
-	grep -q "^keras_robust/py.typed" build/wheel/list
-	grep -q "^keras_robust_cli.py" build/wheel/list
-	! grep -vE "^(File Name|keras_robust(/|_cli.py|-.*dist-info/))" build/wheel/list
+	rm -rf build/package
+	$(FULL)/bin/uv build --quiet --out-dir build/package
+	$(FULL)/bin/python -m zipfile --list build/package/keras_robust-*.whl > build/package/list
+	grep -q "^keras_robust/py.typed" build/package/list
+	grep -q "^keras_robust_cli.py" build/package/list
+	! grep -vE "^(File Name|keras_robust(/|_cli.py|-.*dist-info/))" build/package/list
+	$(PYTHON) -m venv --without-pip build/package/env
+	$(FULL)/bin/uv pip install --quiet --python build/package/env/bin/python \
+	  --constraint constraints.txt \
+	  "keras-robust[jax] @ file://$$(ls $(CURDIR)/build/package/*.whl)"
+	cd build/package && KERAS_BACKEND=jax env/bin/python ../../.ci/first_steps.py
+	cd build/package && env/bin/keras-robust report predictions.npz
 
 $(BACKENDS:%=test-%): test-%: $(FULL)/installed
 	KERAS_BACKEND=$* $(FULL)/bin/python -m pytest -n $(WORKERS) \
@@ -128,6 +135,7 @@ notebooks: $(FULL)/installed
 
 site: $(FULL)/installed
 	$(FULL)/bin/mkdocs build --strict --quiet --site-dir build/site
+	! grep -rE '<(script|link)[^>]* (src|href)="?(https?:)?//' --include='*.html' build/site
 
 docs: site
 	$(FULL)/bin/python -m http.server --bind 127.0.0.1 --directory build/site 8000

@@ -9,13 +9,13 @@ import numpy as np
 
 from keras_robust import _files
 from keras_robust._inputs import checks
+from keras_robust._inputs.batches import check_data
 from keras_robust._inputs.options import (
     checked_batch_size,
     checked_file,
     checked_steps,
 )
 from keras_robust._inputs.predicted import predicted
-from keras_robust._inputs.predictions import checked_distributions, read_predictions
 from keras_robust.callbacks._compiled_loss import set_parameter
 from keras_robust.losses import GammaCE
 from keras_robust.noise import RateEstimate, estimate_rate, gamma_from_noise_rate
@@ -73,7 +73,7 @@ class NoiseAwareGamma(keras.callbacks.Callback):
         method: Method of `noise.estimate_rate`. Defaults to `"agreement"`.
         batch_size: Rows that are predicted at a time, with arrays. Defaults to 32.
         steps: Number of batches to read of a dataset each time; one that does not end
-            needs it. Defaults to None, all.
+            needs it, as does a generator. Defaults to None, all.
         state_file: Path of a JSON file that keeps the estimates, or None. Written at
             each estimate, read by a run that begins after the warm-up. Defaults to
             None.
@@ -133,6 +133,7 @@ class NoiseAwareGamma(keras.callbacks.Callback):
         self.batch_size = checked_batch_size(_OWNER, batch_size)
         self.steps = checked_steps(_OWNER, steps)
         self.re_estimate = checks.flag(_OWNER, "re_estimate", re_estimate)
+        check_data(_OWNER, "data", data, self.steps, again=self.re_estimate)
         self.data, self.method = data, method
         self.state_file = checked_file(_OWNER, "state_file", state_file)
         self.rate_: RateEstimate | None = None
@@ -237,23 +238,18 @@ class NoiseAwareGamma(keras.callbacks.Callback):
     def _predicted(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns labels and log-probabilities of the positions that count."""
         loss = self.model.loss
-        how = {"from_logits": loss.from_logits, "ignore_class": loss.ignore_class}
         batches = predicted(
             _OWNER,
             self.model,
             self.data,
             argument="data",
+            from_logits=loss.from_logits,
+            ignore_class=loss.ignore_class,
             batch_size=self.batch_size,
             steps=self.steps,
             axis=loss.axis,
         )
-        names = {"argument": "y_pred", "label_argument": "y"}
-        parts = [
-            read_predictions(_OWNER, y, scores, sample_weight=weight, **how, **names)
-            for y, scores, weight in batches
-        ]
-        for part in parts:
-            checked_distributions(_OWNER, part, "y_pred")
+        parts = list(batches)
         columns = [part.class_id for part in parts], [part.log_prob for part in parts]
         labels, log_prob = map(np.concatenate, columns)
         if not len(labels):

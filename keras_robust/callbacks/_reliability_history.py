@@ -6,13 +6,14 @@ from typing import Any
 import keras
 
 from keras_robust._inputs import checks
+from keras_robust._inputs.batches import check_data
 from keras_robust._inputs.options import (
     checked_batch_size,
     checked_notion,
     checked_num_bins,
     checked_steps,
 )
-from keras_robust._inputs.predicted import predicted
+from keras_robust._inputs.predicted import check_output, predicted
 from keras_robust.calibration._bins.binning import bin_events
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.events import read_batches
@@ -43,7 +44,11 @@ class ReliabilityHistory(keras.callbacks.Callback):
             to -100.
         batch_size: Rows that are predicted at a time, with arrays. Defaults to 32.
         steps: Number of batches to read of a dataset each time; one that does not end
-            needs it. Defaults to None, all.
+            needs it, as does a generator. Defaults to None, all.
+        output: Name or number of the output to look at, of a model with several, with
+            `validation_data`. Defaults to None.
+        axis: Axis of the classes in what the model returns, with `validation_data`.
+            Defaults to -1.
         log_dir: Folder of TensorBoard's event files, or None. Defaults to None.
 
     Attributes:
@@ -51,7 +56,10 @@ class ReliabilityHistory(keras.callbacks.Callback):
             further `fit` take the place of those of the same number.
 
     Raises:
-        ValueError: If not exactly one of `metric` and `validation_data` is given.
+        ValueError: If not exactly one of `metric` and `validation_data` is given, or if
+            the data have no end, or can be read only once, and `steps` is None; when
+            training begins, if the model has several outputs and `output` names none;
+            after an epoch, if data or predictions are unfit.
         TypeError: If `metric` has no reliability table.
         ImportError: With `log_dir`, if tensorboard or matplotlib is not installed.
 
@@ -82,6 +90,8 @@ class ReliabilityHistory(keras.callbacks.Callback):
         ignore_class: int | None = -100,
         batch_size: int = 32,
         steps: int | None = None,
+        output: str | int | None = None,
+        axis: int = -1,
         log_dir: Any = None,
     ) -> None:
         super().__init__()
@@ -105,14 +115,25 @@ class ReliabilityHistory(keras.callbacks.Callback):
         self.num_bins = checked_num_bins(_OWNER, num_bins)
         self.batch_size = checked_batch_size(_OWNER, batch_size)
         self.steps = checked_steps(_OWNER, steps)
+        if validation_data is not None:
+            check_data(
+                _OWNER, "validation_data", validation_data, self.steps, again=True
+            )
+        self.notion = checked_notion(_OWNER, notion)
         self._how = {
-            "notion": checked_notion(_OWNER, notion),
+            "output": output,
+            "axis": axis,
             "from_logits": checks.flag(_OWNER, "from_logits", from_logits),
             "ignore_class": checks.ignored_class(_OWNER, ignore_class),
         }
         self._writer = None if log_dir is None else _tensorboard.Writer(log_dir)
         self._validated: ReliabilityBins | None = None
         self.tables: dict[int, ReliabilityBins] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Checks that one output is looked at."""
+        if self.metric is None:
+            check_output(_OWNER, self.model, self._how["output"])
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Forgets the validation of the epoch before."""
@@ -133,7 +154,7 @@ class ReliabilityHistory(keras.callbacks.Callback):
         self.tables[epoch] = bins
         if self._writer is not None:
             min_count = getattr(self.metric, "min_count", 0)
-            notion = getattr(self.metric, "notion", self._how["notion"])
+            notion = getattr(self.metric, "notion", self.notion)
             self._writer.write(epoch, bins, min_count, notion)
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -173,8 +194,9 @@ class ReliabilityHistory(keras.callbacks.Callback):
             argument="validation_data",
             batch_size=self.batch_size,
             steps=self.steps,
+            **self._how,
         )
-        events = read_batches(_OWNER, batches, **self._how)
+        events = read_batches(_OWNER, batches, notion=self.notion)
         return bin_events(events, self.num_bins, "equal_width")
 
 

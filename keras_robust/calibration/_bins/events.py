@@ -63,12 +63,16 @@ def read_events(
     return events_of(owner, predictions, notion, undone)
 
 
-def read_batches(owner: str, batches: Iterable[tuple], **how: Any) -> Events:
-    """Returns the events of batches of labels, predictions and sample weights."""
-    parts = [
-        read_events(owner, labels, prob, sample_weight=weight, **how)
-        for labels, prob, weight in batches
-    ]
+def read_batches(
+    owner: str,
+    batches: Iterable[Predictions],
+    *,
+    notion: str = "top_label",
+    noise_matrix: Any = None,
+) -> Events:
+    """Returns the events of checked predictions that come in batches."""
+    undone = correction(owner, noise_matrix)
+    parts = [events_of(owner, part, notion, undone) for part in batches]
     confidence, correct, weight, dtypes, event, ends = zip(*parts)
     return Events(
         *map(np.concatenate, (confidence, correct, weight)),

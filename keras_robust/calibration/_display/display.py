@@ -174,6 +174,8 @@ class ReliabilityDisplay:
         noise_matrix: Any = None,
         batch_size: int = 32,
         steps: int | None = None,
+        output: str | int | None = None,
+        axis: int = -1,
         num_bins: int = 15,
         binning: str = "equal_width",
         notion: str = "top_label",
@@ -186,7 +188,7 @@ class ReliabilityDisplay:
         """Lets a model predict, bins its predictions and draws them.
 
         Args:
-            model: A Keras model with one output.
+            model: A Keras model.
             x: Inputs as `model.predict` takes them; or, without `y`, a dataset that
                 yields `(x, y)` or `(x, y, sample_weight)` batches: a `PyDataset`, a
                 `tf.data.Dataset`, a PyTorch `DataLoader`, a generator.
@@ -197,7 +199,11 @@ class ReliabilityDisplay:
             noise_matrix: As in `from_predictions`. Defaults to None.
             batch_size: Rows that are predicted at a time, with `y`. Defaults to 32.
             steps: Number of batches to read of a dataset; one that does not end needs
-                it. Defaults to None, all.
+                it. Defaults to None, all, but of data that do not tell their length
+                10,000 at most.
+            output: Name or number of the output to look at, of a model with several.
+                Labels and weights may be dicts or lists, as in `fit`. Defaults to None.
+            axis: Axis of the classes in what the model returns. Defaults to -1.
             num_bins: As in `bin_predictions`. Defaults to 15.
             binning: As in `bin_predictions`. Defaults to `"equal_width"`.
             notion: As in `bin_predictions`. Defaults to `"top_label"`.
@@ -212,7 +218,8 @@ class ReliabilityDisplay:
 
         Raises:
             ValueError: As `bin_predictions`, or if a dataset has no labels or no end,
-                or the model several outputs.
+                or the model several outputs and `output` is None.
+            TypeError: If an argument is of the wrong type, or labels are ragged.
             ImportError: If matplotlib is not installed.
         """
         owner = "ReliabilityDisplay"
@@ -223,12 +230,15 @@ class ReliabilityDisplay:
             model,
             x if y is None else (x, y, sample_weight),
             argument="x",
+            from_logits=from_logits,
+            ignore_class=ignore_class,
             batch_size=checked_batch_size(owner, batch_size),
             steps=checked_steps(owner, steps),
+            axis=axis,
+            output=output,
         )
-        how = {"notion": notion, "from_logits": from_logits}
-        how |= {"ignore_class": ignore_class, "noise_matrix": noise_matrix}
-        events = read_batches(owner, batches, **how)
+        notion = checked_notion(owner, notion)
+        events = read_batches(owner, batches, notion=notion, noise_matrix=noise_matrix)
         bins = bin_events(events, num_bins, binning)
         name = getattr(model, "name", None) if name is None else name
         return cls(

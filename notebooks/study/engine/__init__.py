@@ -6,7 +6,12 @@ from engine._config import RunConfig
 from engine._grid import run_grid
 from engine._grids import grid
 from engine._image_features import patch_features
-from engine._images import LabelledImages, read_cifar10n
+from engine._images import (
+    LabelledImages,
+    fetch_cifar10n,
+    read_cifar10,
+    read_cifar10n,
+)
 from engine._photographs import run_photographs
 from engine._run import RunResult, run
 from engine._tables import (
@@ -25,8 +30,10 @@ __all__ = [
     "RunConfig",
     "RunResult",
     "TemplatePlane",
+    "fetch_cifar10n",
     "grid",
     "patch_features",
+    "read_cifar10",
     "read_cifar10n",
     "read_results",
     "reliability_bins",

@@ -11,6 +11,7 @@ from typing import Any
 from engine._config import RunConfig
 from engine._grid import run_grid, save_run
 from engine._grids import GRID_NAMES, grid
+from engine._images import fetch_cifar10n
 from engine._photographs import run_photographs
 from engine._run import run
 from engine._tables import (
@@ -26,13 +27,14 @@ _EXAMPLES = """examples:
   python -m engine grid calibration --backend dask --scheduler tcp://...
   python -m engine run --noise-rate 0.6 --loss GCE --q 0.8
   python -m engine table --grid gamma
+  python -m engine cifar10n
   python -m engine photographs --seeds 3
 
 environment:
   KERAS_BACKEND           tensorflow, jax or torch
   KERAS_ROBUST_PRESET     encoder: a KerasHub preset, or a folder that holds one
                           (default: distil_bert_base_en_uncased)
-  TFDS_DATA_DIR           where TensorFlow Datasets keeps CoNLL-2003
+  TFDS_DATA_DIR           where TensorFlow Datasets keeps CoNLL-2003 and CIFAR-10N
   KERAS_ROBUST_NOISEBENCH tab-separated file with the annotators' tags
   KERAS_ROBUST_RESULTS    folder of the results (default: that of the clone)
   KERAS_ROBUST_CACHE      word pieces, hidden states and warm-ups
@@ -124,6 +126,10 @@ def _show(results: Path, configs: list[RunConfig] | None) -> None:
     sys.stdout.write(text + "\n")
 
 
+def _fetch_cifar10n(options: argparse.Namespace) -> None:
+    sys.stdout.write(f"CIFAR-10N is in {fetch_cifar10n()}\n")
+
+
 def _run_photographs(options: argparse.Namespace) -> None:
     rows = run_photographs(options.results, seeds=options.seeds)
     means = rows.groupby(["labels", "way"]).mean(numeric_only=True)
@@ -156,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help="print what was found")
     table.add_argument("--grid", choices=GRID_NAMES)
     table.set_defaults(action=_show_table)
+    fetch = commands.add_parser("cifar10n", help="download and prepare CIFAR-10N")
+    fetch.set_defaults(action=_fetch_cifar10n)
     photographs = commands.add_parser("photographs", help="make those of CIFAR-10N")
     photographs.set_defaults(action=_run_photographs)
     photographs.add_argument("--seeds", type=int, default=3, help="default: 3")

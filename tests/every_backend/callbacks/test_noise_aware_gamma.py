@@ -393,7 +393,7 @@ def test_data_that_tell_nothing_raise(again):
 
     x, y = X[HELD], Y[HELD]
     started((x, np.full(len(x), -100)), "at least one position that counts")
-    started(iter([]), "`data` must be a dataset of batches")
+    started([], "`data` must be a dataset of batches")
     started((x, y[:-1]), r"`y` must be of shape \(1200,\)")
     by_chance = np.random.default_rng(0).integers(0, K, len(x))
     if not again:

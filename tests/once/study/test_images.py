@@ -1,11 +1,15 @@
-"""CIFAR-10N, where it can be had."""
+"""CIFAR-10 and CIFAR-10N, where they can be had."""
 
 import os
 import sys
 
 import engine
+import keras
 import numpy as np
+import pandas as pd
 import pytest
+from engine import _images
+from engine.__main__ import main
 
 COUNT = 2000
 
@@ -13,7 +17,7 @@ COUNT = 2000
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     if not os.environ.get("TFDS_DATA_DIR"):
-        pytest.skip("TFDS_DATA_DIR is not set: CIFAR-10N would be downloaded")
+        pytest.skip("TFDS_DATA_DIR is not set: CIFAR-10N is not at hand")
     return tmp_path_factory.mktemp("cache")
 
 
@@ -70,6 +74,78 @@ def test_what_was_read_is_kept(folder, train, monkeypatch):
     assert again.names == train.names
     with pytest.raises(ImportError, match="read_cifar10n needs tensorflow-datasets"):
         read(folder, "train", COUNT + 1)
+
+
+def test_the_photographs_of_cifar10_are_those_of_cifar10n_where_it_is_at_hand(
+    folder, train, monkeypatch
+):
+    monkeypatch.setenv("KERAS_ROBUST_CACHE", str(folder))
+    plain = engine.read_cifar10("train", COUNT)
+    np.testing.assert_array_equal(plain.images, train.images)
+    assert list(plain.labels) == ["clean"]
+    np.testing.assert_array_equal(plain.labels["clean"], train.labels["clean"])
+    assert plain.names == train.names == _images._NAMES_OF_CLASSES
+
+
+@pytest.fixture
+def nothing(tmp_path, monkeypatch):
+    """Neither a data set nor a network."""
+    monkeypatch.setenv("KERAS_ROBUST_CACHE", str(tmp_path / "cache"))
+    import tensorflow_datasets as tfds
+
+    make = tfds.builder
+    elsewhere = tmp_path / "data"
+    monkeypatch.setattr(tfds, "builder", lambda name: make(name, data_dir=elsewhere))
+    return tmp_path
+
+
+def test_keras_has_cifar10_where_cifar10n_is_not(nothing, monkeypatch):
+    images = np.arange(3 * 32 * 32 * 3, dtype="uint8").reshape(3, 32, 32, 3)
+    labels = np.array([[6], [9], [3]], "uint8")
+    parts = (images, labels), (images[:1], labels[:1])
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: parts)
+    found = engine.read_cifar10("train", 2)
+    np.testing.assert_array_equal(found.images, images[:2])
+    assert [found.names[k] for k in found.labels["clean"]] == ["frog", "truck"]
+    assert len(engine.read_cifar10("test").images) == 1
+
+    def fails():
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", fails)
+    with pytest.raises(OSError, match="CIFAR-10 cannot be downloaded: URL fetch"):
+        engine.read_cifar10("train", 3)
+
+
+def test_cifar10n_that_was_not_fetched_is_told_how_to_be(nothing):
+    with pytest.raises(FileNotFoundError, match="python -m engine cifar10n"):
+        engine.read_cifar10n("train", 3)
+
+
+def test_cifar10n_is_fetched_by_a_command(nothing, monkeypatch, capsys):
+    origin = nothing / "origin"
+    (origin / "data").mkdir(parents=True)
+    (origin / "side_info_cifar10N.csv").write_text("Image-batch\n")
+    np.save(origin / "image_order_c10.npy", np.arange(3))
+    given = {"worse_label": np.array([1, 2, 3]), "aggre_label": np.array([1, 2, 2])}
+    np.save(origin / "data" / "CIFAR-10_human_ordered.npy", given)
+    monkeypatch.setattr(_images, "_ORIGIN", f"{origin.as_uri()}/")
+    seen = []
+    monkeypatch.setattr(_images, "_prepare", lambda builder, by: seen.append(by))
+    assert main(["cifar10n"]) == 0
+    assert "CIFAR-10N is in" in capsys.readouterr().out
+    # What TensorFlow Datasets' builder of it reads.
+    names = {"side_info_cifar10N.csv", "image_order_c10.npy"}
+    names |= {"CIFAR-10_human_annotations.csv"}
+    assert names < {path.name for path in seen[0].iterdir()}
+    table = pd.read_csv(seen[0] / "CIFAR-10_human_annotations.csv")
+    assert table.to_dict("list") == {k: v.tolist() for k, v in given.items()}
+    monkeypatch.setattr(_images, "_ORIGIN", (nothing / "nowhere").as_uri() + "/")
+    assert main(["cifar10n"]) == 0  # what is there is not fetched again
+    for path in seen[0].iterdir():
+        path.unlink()
+    assert main(["cifar10n"]) == 2
+    assert capsys.readouterr().err.startswith("engine: error: ")
 
 
 def test_bad_arguments_are_named():
