@@ -33,8 +33,8 @@ def fused_linear(
     never computed twice. The keras mask of `hidden` is taken into account.
 
     Override `compute_loss` of a `keras.Model` with it (example below). Under PyTorch's
-    `torch.compile` it is left out of the graph, which must not be `fullgraph`. There is
-    no second derivative.
+    `torch.compile` it is left out of the graph, which must not be `fullgraph`. On
+    PyTorch there is no second derivative: who asks for one gets a `RuntimeError`.
 
     Args:
         loss: A `RobustLoss`, such as `GammaCE`, with `from_logits=True`, classes on the
