@@ -114,7 +114,7 @@ def _of_short_rows(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]
 
 def _largest(x: Any) -> Any:
     # NaN are passed over: a maximum that must look for them takes four times as long.
-    start = jnp.array(-jnp.inf, x.dtype)
+    start = jnp.array(jnp.finfo(x.dtype).min, x.dtype)
     return jax.lax.reduce(x, start, lambda a, b: jnp.where(b > a, b, a), (1,))
 
 

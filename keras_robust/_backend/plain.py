@@ -55,7 +55,7 @@ def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     confidence = ops.take_along_axis(prob, ops.expand_dims(top, -1), axis=-1)[..., 0]
     hit = ops.equal(ops.cast(top, labels.dtype), labels)
     # With `initial`, as Keras otherwise raises for a batch of no rows.
-    low = ops.min(prob, axis=-1, initial=float("inf"))
+    low = ops.min(prob, axis=-1, initial=1.0)
     fine = ops.logical_and(low >= -slack, confidence <= 1.0 + slack)
     number = ops.logical_not(ops.isnan(ops.sum(prob, axis=-1)))
     return confidence, hit, ops.logical_not(ops.logical_and(fine, number))

@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_robust import _numerics
 from keras_robust._inputs import checks
 from keras_robust._inputs.labels import same_size, to_tensor
 
@@ -32,7 +33,8 @@ def spread(owner: str, argument: str, weight: Any, positions: Any, dtype: str) -
             "Pass one value per position or one per sample.",
         )
     if None in (*weight.shape, *wanted):
-        weight = ops.where(_spreads(weight, positions), weight, float("nan"))
+        accident = ops.logical_not(_spreads(weight, positions))
+        weight = _numerics.nan_where(accident, weight)
     return weight
 
 

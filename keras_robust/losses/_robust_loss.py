@@ -268,11 +268,8 @@ class RobustLoss(keras.losses.Loss):
         else:
             log_p = self._log_p(aligned, live)
             costs = self._cost_of_labels(log_p, aligned.labels, aligned.soft)
-        # By multiplication, so that the gradient of a broken label is NaN as well.
-        poison = ops.where(aligned.broken, float("nan"), 1.0)
-        return ops.where(
-            live, costs * ops.cast(poison, costs.dtype), ops.zeros_like(costs)
-        )
+        costs = _numerics.nan_where(aligned.broken, costs)
+        return ops.where(live, costs, ops.zeros_like(costs))
 
     def _log_p(self, aligned: Aligned, live: Any) -> Any:
         scores = aligned.scores

@@ -105,8 +105,8 @@ class BinnedMetric(keras.metrics.Metric):
                 factor = sample_weights.spread(owner, argument, factor, weight, dtype)
                 # Not by multiplication alone: NaN weights of uncounted rows.
                 weight = ops.where(weight == 0, ops.zeros_like(weight), weight * factor)
-        no_weight = ops.logical_not(ops.logical_and(weight >= 0, weight < float("inf")))
-        return ops.where(no_weight, ops.full_like(weight, float("nan")), weight)
+        fine = ops.logical_and(weight >= 0, ops.isfinite(weight))
+        return _numerics.nan_where(ops.logical_not(fine), weight)
 
     def _probabilities(self, aligned: Aligned, slack: float) -> Any:
         """Returns probabilities (..., K), NaN in rows with anything that is none."""
@@ -123,16 +123,16 @@ class BinnedMetric(keras.metrics.Metric):
         # other classes of such a row finite, and its argmax may pick one of them.
         no_number = ops.isnan(ops.sum(prob, axis=-1))
         bad = ops.expand_dims(ops.logical_or(broken, no_number), -1)
-        return ops.where(bad, ops.full_like(prob, float("nan")), prob)
+        return _numerics.nan_where(bad, prob)
 
     def result(self) -> Any:
         """Returns the metric over everything seen; 0 if that is nothing."""
         sums = _sums.current_sums(self._state)
         # NaN anywhere must come out: a maximum over bins could lose it.
-        poison = ops.where(ops.isnan(ops.sum(sums)), float("nan"), 0.0)
+        bad = ops.isnan(ops.sum(sums))
         sums = ops.reshape(sums, (-1, self._columns, self.num_bins))
         value = self._summarize(sums[0], sums[1], sums[2])
-        return ops.cast(value + ops.cast(poison, value.dtype), self.dtype)
+        return ops.cast(_numerics.nan_where(bad, value), self.dtype)
 
     def _tables(self) -> tuple[ReliabilityBins, ...]:
         return tuple(

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_robust import _backend
+from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks
 from keras_robust._inputs.labels import Aligned
 from keras_robust._inputs.matrices import correction
@@ -74,7 +74,7 @@ class OneConfidenceMetric(BinnedMetric):
         bad = ops.logical_or(bad, broken)
         # Not by `minimum`, which on PyTorch rounds to float32.
         confidence = ops.where(confidence > 1.0, ops.ones_like(confidence), confidence)
-        confidence = ops.where(bad, float("nan"), confidence)
+        confidence = _numerics.nan_where(bad, confidence)
         hit = ops.cast(hit, confidence.dtype)
         if len(positions) > 1:
             confidence, hit = (ops.reshape(x, positions) for x in (confidence, hit))
