@@ -9,6 +9,7 @@ from keras import ops
 from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks, distributions, sample_weights
 from keras_robust._inputs.labels import Aligned, align
+from keras_robust._inputs.options import checked_axis
 
 
 class Number:
@@ -132,8 +133,7 @@ class RobustLoss(keras.losses.Loss):
         owner = type(self).__name__
         self.from_logits = checks.flag(owner, "from_logits", from_logits)
         self.ignore_class = checks.ignored_class(owner, ignore_class)
-        fix = "Pass the axis of the classes, such as -1."
-        self.axis = checks.integer(owner, "axis", axis, fix=fix)
+        self.axis = checked_axis(owner, axis)
 
     def label_cost(self, log_p: Any) -> Any:
         """Returns the cost of a label to which the model gives a log-probability.

@@ -7,8 +7,8 @@ from keras import ops
 
 from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks, sample_weights
-from keras_robust._inputs.labels import Aligned, align, to_tensor
-from keras_robust._inputs.options import checked_num_bins
+from keras_robust._inputs.labels import Aligned, align, dense
+from keras_robust._inputs.options import checked_axis, checked_num_bins
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.metrics import _sums
 from keras_robust.metrics._binning import bin_index
@@ -22,6 +22,9 @@ class BinnedMetric(keras.metrics.Metric):
     and `_summarize(count, confidence, correct)`, what is read off them.
     """
 
+    # What `EarlyStopping` and its kind read in `mode="auto"`.
+    _direction = "down"
+
     def __init__(
         self,
         num_bins: int,
@@ -29,6 +32,7 @@ class BinnedMetric(keras.metrics.Metric):
         columns: int = 1,
         from_logits: bool,
         ignore_class: int | None,
+        axis: int,
         name: str,
         dtype: Any,
         corrected: bool = False,
@@ -38,6 +42,7 @@ class BinnedMetric(keras.metrics.Metric):
         self.num_bins = checked_num_bins(owner, num_bins)
         self.from_logits = checks.flag(owner, "from_logits", from_logits)
         self.ignore_class = checks.ignored_class(owner, ignore_class)
+        self.axis = checked_axis(owner, axis)
         self._columns = columns
         places = columns * self.num_bins
         self._state = _sums.add_sum_variables(self, places, corrected)
@@ -55,26 +60,32 @@ class BinnedMetric(keras.metrics.Metric):
         """Returns the metric from the sums in bins, of shape (columns, num_bins)."""
         raise NotImplementedError
 
-    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns predictions with an axis of classes, if shapes fit this metric.
+    def _checked(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, int]:
+        """Returns labels, predictions and the axis of the classes, if shapes fit.
 
         `y_true` is as given, `y_pred` a tensor.
         """
-        return y_pred
+        return y_true, y_pred, self.axis
+
+    def _size_of_axis(self, y_pred: Any) -> int | None:
+        # None if it is not known, or there is no such axis, which `align` refuses.
+        rank = len(y_pred.shape)
+        return y_pred.shape[self.axis] if -rank <= self.axis < rank else None
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch of predictions to the bins."""
         mask = _backend.keras_mask(y_pred)
-        y_pred = ops.stop_gradient(to_tensor(y_pred))
+        y_pred = ops.stop_gradient(dense(type(self).__name__, "y_pred", y_pred))
         given = _numerics.standard_dtype(y_pred)
         wide = "float64" if given == "float64" else "float32"
+        y_true, y_pred, axis = self._checked(y_true, y_pred)
         aligned = align(
             type(self).__name__,
             y_true,
-            self._checked_predictions(y_true, y_pred),
+            y_pred,
             from_logits=self.from_logits,
             ignore_class=self.ignore_class,
-            axis=-1,
+            axis=axis,
             dtype=wide,
             check_scores=False,
         )
@@ -149,6 +160,7 @@ class BinnedMetric(keras.metrics.Metric):
             "num_bins": self.num_bins,
             "from_logits": self.from_logits,
             "ignore_class": self.ignore_class,
+            "axis": self.axis,
             **super().get_config(),
         }
 

@@ -29,8 +29,8 @@ class OneConfidenceMetric(BinnedMetric):
         super().__init__(num_bins, corrected=undone is not None, **arguments)
         self.notion, self._undone = notion, undone
 
-    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
-        classes = y_pred.shape[-1] if len(y_pred.shape) else None
+    def _checked(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, int]:
+        classes = self._size_of_axis(y_pred)
         if self.notion == "positive" and classes is not None and classes > 2:
             raise checks.invalid(
                 type(self).__name__,
@@ -42,7 +42,7 @@ class OneConfidenceMetric(BinnedMetric):
         if self._undone is not None and classes is not None:
             # A single sigmoid output stands for two classes.
             self._undone.check_classes(type(self).__name__, max(classes, 2))
-        return y_pred
+        return super()._checked(y_true, y_pred)
 
     def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
         if self._undone is not None:
