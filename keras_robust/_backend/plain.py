@@ -6,6 +6,7 @@ Their docstrings are the contracts that every backend's version keeps.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_robust import _numerics
@@ -86,6 +87,14 @@ def cost_of_rows(
         adds up in float32 at least.
     """
     return cost(ops.matmul(hidden, ops.cast(kernel, hidden.dtype)), labels, weight)
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """Returns the numbers of a tensor as an array, or None while they are not known.
+
+    They are not where a function is traced, compiled or vectorised.
+    """
+    return None
 
 
 def sum_over_replicas(x: Any) -> Any:

@@ -4,9 +4,11 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from keras_robust._backend import plain, powers
+from keras_robust._backend.keras_private import in_symbolic_scope
 
 # Numbers in a block of rows: 1 MB of float32.
 _BLOCK = 1 << 18
@@ -137,6 +139,16 @@ def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     if len(unsure):
         hit[unsure] = prob[unsure].argmax(-1) == labels[unsure]
     return top, hit, ~((low >= -slack) & (top <= 1.0 + slack))
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """Returns what `plain.concrete` does."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if traced or torch._C._are_functorch_transforms_active():
+        return None
+    if type(x) is not torch.Tensor or x.device.type == "meta" or in_symbolic_scope():
+        return None
+    return x.detach().cpu().numpy()
 
 
 @torch.compiler.disable  # traced, the loop would be one graph with all of its logits

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks, distributions, sample_weights
+from keras_robust._inputs.declared import look
 from keras_robust._inputs.labels import Aligned, align
 from keras_robust._inputs.options import checked_axis
 
@@ -118,6 +119,8 @@ class RobustLoss(keras.losses.Loss):
 
     # Whether the cost of a hard label takes in the probabilities of other labels.
     weighs_all_labels = False
+    # Whether predictions have been compared with `from_logits`: the first ones are.
+    _looked = False
 
     def __init__(
         self,
@@ -247,6 +250,7 @@ class RobustLoss(keras.losses.Loss):
             axis=self.axis,
             dtype=dtype,
         )
+        self._look_once(owner, aligned, y_pred)
         counted, weight = aligned.counted, None
         if mask is not None:
             seen = sample_weights.spread(owner, "mask", mask, counted, dtype)
@@ -261,6 +265,16 @@ class RobustLoss(keras.losses.Loss):
         if weight is not None:
             losses = losses * ops.where(live, weight, ops.zeros_like(weight))
         return losses, counted, weight
+
+    def _look_once(self, owner: str, aligned: Aligned, y_pred: Any) -> None:
+        if not self._looked and look(
+            owner,
+            aligned,
+            from_logits=self.from_logits,
+            activated=_backend.is_activated(y_pred),
+            concrete=_backend.concrete,
+        ):
+            self._looked = True
 
     def _costs(self, aligned: Aligned, live: Any) -> Any:
         if self.from_logits and not aligned.soft:

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks, sample_weights
+from keras_robust._inputs.declared import look
 from keras_robust._inputs.labels import Aligned, align, dense
 from keras_robust._inputs.options import checked_axis, checked_num_bins
 from keras_robust.calibration._bins.bins import ReliabilityBins
@@ -24,6 +25,8 @@ class BinnedMetric(keras.metrics.Metric):
 
     # What `EarlyStopping` and its kind read in `mode="auto"`.
     _direction = "down"
+    # Whether predictions have been compared with `from_logits`: the first ones are.
+    _looked = False
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class BinnedMetric(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch of predictions to the bins."""
-        mask = _backend.keras_mask(y_pred)
+        mask, activated = _backend.keras_mask(y_pred), _backend.is_activated(y_pred)
         y_pred = ops.stop_gradient(dense(type(self).__name__, "y_pred", y_pred))
         given = _numerics.standard_dtype(y_pred)
         wide = "float64" if given == "float64" else "float32"
@@ -89,6 +92,14 @@ class BinnedMetric(keras.metrics.Metric):
             dtype=wide,
             check_scores=False,
         )
+        if not self._looked and look(
+            type(self).__name__,
+            aligned,
+            from_logits=self.from_logits,
+            activated=activated,
+            concrete=_backend.concrete,
+        ):
+            self._looked = True
         slack = _numerics.probability_slack(given)
         weight = self._weight(aligned.counted, mask, sample_weight, wide)
         confidence, correct = self._events(aligned, slack)

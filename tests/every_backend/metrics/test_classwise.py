@@ -171,6 +171,7 @@ def test_bin_statistics_are_the_tables_of_numpy(case):
 
 
 @every_case
+@pytest.mark.filterwarnings("ignore:.*`from_logits` is False")
 def test_logits_and_probabilities_agree_when_said(case):
     logits = case.to_logits(case.prob)
     expected = case.read((case.y, case.prob))
@@ -212,6 +213,7 @@ def test_soft_labels_count_by_their_probability():
 
 
 @every_case
+@pytest.mark.filterwarnings("ignore:.*`from_logits` is False")
 def test_a_broken_probability_gives_nan_and_stays(case):
     for value in (np.nan, 1.5, -0.5):
         spoilt = case.prob.copy()

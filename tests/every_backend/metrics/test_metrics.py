@@ -250,6 +250,7 @@ def test_nothing_seen_gives_0(cls):
 
 
 @every_metric
+@pytest.mark.filterwarnings("ignore:.*`from_logits` is False")
 def test_logits_and_probabilities_agree_when_said(cls):
     logits = np.log(PROB)
     assert read(cls(from_logits=True), (LABELS, logits)) == pytest.approx(
