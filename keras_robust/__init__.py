@@ -1,6 +1,7 @@
 """Losses, metrics and calibration for Keras 3 models trained on noisy labels."""
 
 from keras_robust import calibration, callbacks, losses, metrics, noise
+from keras_robust.callbacks import check_batch
 from keras_robust.losses import GCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.metrics import ExpectedCalibrationError, MaximumCalibrationError
 
@@ -15,6 +16,7 @@ __all__ = [
     "MaximumCalibrationError",
     "calibration",
     "callbacks",
+    "check_batch",
     "losses",
     "metrics",
     "noise",

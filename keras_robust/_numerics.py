@@ -10,6 +10,9 @@ from keras.backend import standardize_dtype
 # to 1e4 (they differ by a factor 1 + q * log(p) / 2), and q * log(p) might underflow.
 NEGLIGIBLE_Q = 1e-20
 
+# A finite number in place of log(0), less than any logarithm of float32 or float64.
+LOG_OF_ZERO = -1e30
+
 
 def where_live(live: Any, scores: Any, harmless: float) -> Any:
     """Returns the scores `(..., K)` with harmless rows where `live` `(...)` is false.
@@ -19,6 +22,15 @@ def where_live(live: Any, scores: Any, harmless: float) -> Any:
     """
     live = ops.expand_dims(live, -1)
     return ops.where(live, scores, ops.full_like(scores, harmless))
+
+
+def nan_where(bad: Any, x: Any) -> Any:
+    """Returns x with NaN, in value and gradient, where `bad`, of a shape that spreads.
+
+    As the root of -1: a NaN among a graph's constants would stop the tools that look
+    for the first one (TensorFlow's `enable_check_numerics`), with nothing bad at all.
+    """
+    return x * ops.sqrt(1.0 - 2.0 * ops.cast(bad, x.dtype))
 
 
 def one_minus_exp(u: Any) -> Any:
@@ -77,15 +89,19 @@ def log_of_two_classes(z: Any) -> Any:
     return -ops.stack([log_add(z, zeros), log_add(-z, zeros)], axis=-1)
 
 
-def log_mixture(log_p: Any, column: Any, log_column: Any, *, sums_to_1: bool) -> Any:
+def log_mixture(
+    log_p: Any, column: Any, log_column: Any, *, sums_to_1: bool, has_zeros: bool
+) -> Any:
     """Returns log(sum_i p_i T_i) over the last axis, right in value and derivative.
 
     As a log-sum-exp, the derivative by the logit of the likeliest class i is p_i less
     its share of the sum: both close to 1 and, for a sure prediction, without a correct
     digit. If p sums to 1, sum_j p_j T_j = T_i + sum_j p_j (T_j - T_i), so the logarithm
     is log T_i + log(1 + sum_j p_j (T_j / T_i - 1)), in which p_i does not occur.
+
+    `log_column` is LOG_OF_ZERO where `column` is 0, as it is anywhere if `has_zeros`.
     """
-    far = _log_sum_exp(log_p + log_column)
+    far = _log_sum_exp(log_p + log_column, column if has_zeros else None)
     if not sums_to_1:
         return far
     top = ops.expand_dims(ops.argmax(log_p, axis=-1), -1)
@@ -101,13 +117,17 @@ def log_mixture(log_p: Any, column: Any, log_column: Any, *, sums_to_1: bool) ->
     return ops.where(near, close, far)
 
 
-def _log_sum_exp(terms: Any) -> Any:
+def _log_sum_exp(terms: Any, column: Any) -> Any:
     # Keras's own is NaN on PyTorch where all terms are -inf, a label ruled out; and its
     # `max` raises for a batch of no rows on PyTorch and TensorFlow, `argmax` does not.
     top = ops.expand_dims(ops.argmax(terms, axis=-1), -1)
     top = ops.stop_gradient(ops.take_along_axis(terms, top, axis=-1))
-    top = ops.where(top == float("-inf"), ops.zeros_like(top), top)
-    return ops.squeeze(top, axis=-1) + ops.log(ops.sum(ops.exp(terms - top), axis=-1))
+    top = ops.where(ops.isinf(top), ops.zeros_like(top), top)
+    parts = ops.exp(terms - top)
+    if column is not None:
+        # Nothing of what cannot be, not even where it is the largest.
+        parts = ops.where(column > 0, parts, ops.zeros_like(parts))
+    return ops.squeeze(top, axis=-1) + ops.log(ops.sum(parts, axis=-1))
 
 
 def log_of_probability(p: Any) -> Any:

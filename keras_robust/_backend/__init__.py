@@ -3,9 +3,10 @@
 `row_terms` is what a loss has to know of a row of logits, `top_label` which class is
 predicted and whether it is right, `cost_of_rows` the total cost of logits of which only
 a chunk exists at a time, `sum_over_replicas` a number added up over the replicas of a
-strategy. `plain` says what each returns and has a version in `keras.ops`; a backend
-overrides it where that one is slow, or cannot be right. Private interfaces of the
-backends and of Keras stand in this folder and nowhere else.
+strategy, `concrete` the numbers of a tensor that has some. `plain` says what each
+returns and has a version in `keras.ops`; a backend overrides it where that one is slow,
+or cannot be right. Private interfaces of the backends and of Keras stand in this folder
+and nowhere else.
 """
 
 from typing import Any
@@ -14,7 +15,9 @@ import keras
 
 from keras_robust._backend import plain
 from keras_robust._backend.keras_private import constants_of as constants_of
+from keras_robust._backend.keras_private import is_activated as is_activated
 from keras_robust._backend.keras_private import keras_mask as keras_mask
+from keras_robust._backend.keras_private import metrics_of as metrics_of
 from keras_robust._backend.keras_private import set_compiled_loss as set_compiled_loss
 
 if keras.backend.backend() == "jax":
@@ -31,6 +34,7 @@ def _version_of(name: str) -> Any:
     return getattr(_own, name, getattr(plain, name))
 
 
+concrete = _version_of("concrete")
 cost_of_rows = _version_of("cost_of_rows")
 row_terms = _version_of("row_terms")
 sum_over_replicas = _version_of("sum_over_replicas")

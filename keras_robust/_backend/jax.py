@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from keras_robust._backend import powers
 
@@ -61,6 +62,12 @@ def _backward_terms(
 row_terms.defvjp(_forward_terms, _backward_terms)
 
 
+def concrete(x: Any) -> np.ndarray | None:
+    """Returns what `plain.concrete` does."""
+    known = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+    return np.asarray(x) if known and x.is_fully_addressable else None
+
+
 @functools.partial(jax.jit, static_argnums=2)  # or eager calls compile each time
 def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     """Returns what `plain.top_label` does."""
@@ -114,7 +121,7 @@ def _of_short_rows(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]
 
 def _largest(x: Any) -> Any:
     # NaN are passed over: a maximum that must look for them takes four times as long.
-    start = jnp.array(-jnp.inf, x.dtype)
+    start = jnp.array(jnp.finfo(x.dtype).min, x.dtype)
     return jax.lax.reduce(x, start, lambda a, b: jnp.where(b > a, b, a), (1,))
 
 

@@ -6,6 +6,7 @@ Their docstrings are the contracts that every backend's version keeps.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_robust import _numerics
@@ -55,7 +56,7 @@ def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     confidence = ops.take_along_axis(prob, ops.expand_dims(top, -1), axis=-1)[..., 0]
     hit = ops.equal(ops.cast(top, labels.dtype), labels)
     # With `initial`, as Keras otherwise raises for a batch of no rows.
-    low = ops.min(prob, axis=-1, initial=float("inf"))
+    low = ops.min(prob, axis=-1, initial=1.0)
     fine = ops.logical_and(low >= -slack, confidence <= 1.0 + slack)
     number = ops.logical_not(ops.isnan(ops.sum(prob, axis=-1)))
     return confidence, hit, ops.logical_not(ops.logical_and(fine, number))
@@ -86,6 +87,14 @@ def cost_of_rows(
         adds up in float32 at least.
     """
     return cost(ops.matmul(hidden, ops.cast(kernel, hidden.dtype)), labels, weight)
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """Returns the numbers of a tensor as an array, or None while they are not known.
+
+    They are not where a function is traced, compiled or vectorised.
+    """
+    return None
 
 
 def sum_over_replicas(x: Any) -> Any:

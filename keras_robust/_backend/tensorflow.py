@@ -7,6 +7,7 @@ as large as the logits is used twice: where it is cheap, it is computed again in
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_robust._backend import powers
@@ -204,6 +205,11 @@ def _loop(step: Any, count: Any, *start: Any) -> tuple[Any, ...]:
     return tf.while_loop(
         lambda i, *_: i < count, step, (0, *start), parallel_iterations=1
     )[1:]
+
+
+def concrete(x: Any) -> np.ndarray | None:
+    """Returns what `plain.concrete` does."""
+    return x.numpy() if hasattr(x, "numpy") else None  # only what is eager has it
 
 
 def sum_over_replicas(x: Any) -> Any:

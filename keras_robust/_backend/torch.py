@@ -4,9 +4,11 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from keras_robust._backend import plain, powers
+from keras_robust._backend.keras_private import in_symbolic_scope
 
 # Numbers in a block of rows: 1 MB of float32.
 _BLOCK = 1 << 18
@@ -52,10 +54,12 @@ class _RowTerms(torch.autograd.Function):
         return log_p, cost_of_all
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, by_log_p: Any, by_cost: Any) -> Any:
         logits, labels, live, top, log_z, cost_of_all = ctx.saved_tensors
         q, (gradient, ctx.kept) = ctx.q, (ctx.kept, None)
+        if torch.is_grad_enabled():  # by `create_graph=True`
+            rows = logits, labels[:, 0], live[:, 0]
+            return _plain_gradient(rows, q, (by_log_p, by_cost)), None, None, None
         if gradient is None:  # the graph was retained: a second time
             gradient = torch.empty_like(logits)
             for z, m, g in _blocks(logits, top, gradient):
@@ -77,6 +81,13 @@ class _RowTerms(torch.autograd.Function):
         if not live.all():
             gradient.masked_fill_(~live, 0.0)
         return gradient, None, None, None
+
+
+def _plain_gradient(rows: tuple[Any, ...], q: float | None, upstream: Any) -> Any:
+    # Of the plain version, which autograd differentiates as often as it is asked to.
+    terms = plain.row_terms(*rows, q)[: 1 if q is None else 2]
+    slopes = [slope[:, 0] for slope in upstream[: len(terms)]]
+    return torch.autograd.grad(terms, rows[0], slopes, create_graph=True)[0]
 
 
 def _blocks(*tensors: Any) -> Iterator[tuple[Any, ...]]:
@@ -130,6 +141,16 @@ def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     return top, hit, ~((low >= -slack) & (top <= 1.0 + slack))
 
 
+def concrete(x: Any) -> np.ndarray | None:
+    """Returns what `plain.concrete` does."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if traced or torch._C._are_functorch_transforms_active():
+        return None
+    if type(x) is not torch.Tensor or x.device.type == "meta" or in_symbolic_scope():
+        return None
+    return x.detach().cpu().numpy()
+
+
 @torch.compiler.disable  # traced, the loop would be one graph with all of its logits
 def cost_of_rows(
     cost: Callable[[Any, Any, Any], Any],
@@ -143,16 +164,20 @@ def cost_of_rows(
     inputs = hidden, kernel, labels, weight
     if torch._C._are_functorch_transforms_active():
         return plain.cost_of_rows(cost, chunk, *inputs)
-    return _CostOfRows.apply(cost, chunk, torch.is_grad_enabled(), *inputs)
+    recorded = torch.is_grad_enabled()
+    # Nothing of the inputs but where they come from, for `_NoSecondDerivative`.
+    origins = [x.flatten()[:0].clone() for x in inputs if recorded and x.requires_grad]
+    return _CostOfRows.apply(cost, chunk, recorded, *inputs, *origins)
 
 
 class _CostOfRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, cost: Any, chunk: int, recorded: bool, *inputs: Any) -> Any:
+        inputs, origins = inputs[:4], inputs[4:]
         hidden, kernel, labels, weight = inputs
-        wanted = [recorded and needed for needed in ctx.needs_input_grad[3:]]
+        wanted = [recorded and needed for needed in ctx.needs_input_grad[3:7]]
         made = [_zeros(x) if wants else None for x, wants in zip(inputs, wanted)]
-        ctx.save_for_backward(*made)
+        ctx.save_for_backward(*made, *origins)
         kernel, total = kernel.to(hidden.dtype), weight.new_zeros(())
         for i in range(0, len(hidden), chunk):
             rows = slice(i, i + chunk)
@@ -170,10 +195,31 @@ class _CostOfRows(torch.autograd.Function):
         return total
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Any) -> Any:
-        made = [None if g is None else upstream * g for g in ctx.saved_tensors]
-        return None, None, None, *made
+        made, origins = ctx.saved_tensors[:4], ctx.saved_tensors[4:]
+        made = [None if g is None else upstream * g for g in made]
+        if torch.is_grad_enabled():  # by `create_graph=True`
+            made = _NoSecondDerivative.apply(len(made), *made, *origins)
+        return None, None, None, *made, *(None for _ in origins)
+
+
+class _NoSecondDerivative(torch.autograd.Function):
+    """Hands gradients on, and raises where a gradient of them is asked for.
+
+    Not `once_differentiable`, which takes them for constants, and says nothing, where
+    what comes from above is one: as in a penalty on the gradient of this loss alone.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, number: int, *tensors: Any) -> Any:
+        return tuple(None if t is None else t.view_as(t) for t in tensors[:number])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        raise RuntimeError(
+            "fused_linear: there is no second derivative, as its gradient is made in "
+            "the forward pass. Call the loss itself on the logits."
+        )
 
 
 def _zeros(x: Any) -> Any:

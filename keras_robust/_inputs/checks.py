@@ -3,9 +3,13 @@
 import importlib
 import math
 import numbers
+import sys
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_PACKAGE = "keras_robust."
 
 
 class Problem(NamedTuple):
@@ -60,6 +64,14 @@ def _error(kind: type, problem: Problem) -> Any:
     error = kind(str(problem))
     error.problem = problem
     return error
+
+
+def warn(message: str) -> None:
+    """Warns whoever called this package, through however many of its functions."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def real_number(owner: str, argument: str, value: Any) -> float:

@@ -18,6 +18,12 @@ from keras_robust._inputs import checks
 TARGET_SUM_SLACK = 0.05
 
 
+_RESHAPE = (
+    "Reshape the labels to match the predictions, or set `axis`; a single sigmoid "
+    "output needs a last axis of 1."
+)
+
+
 class Aligned(NamedTuple):
     """Predictions and labels brought to one layout, the class axis last.
 
@@ -54,7 +60,7 @@ def align(
 
     With `check_scores=False`, `broken` is about labels only.
     """
-    y_pred, y_true = to_tensor(y_pred), to_tensor(_in_32_bits(y_true))
+    y_pred, y_true = dense(owner, "y_pred", y_pred), labels_tensor(owner, y_true)
     axis = _class_axis(owner, y_pred, axis)
     y_true = _drop_label_axis(owner, y_true, tuple(y_pred.shape), axis)
     soft = len(y_true.shape) == len(y_pred.shape)
@@ -89,8 +95,9 @@ def class_ids(
 
     For predictions that do not exist, of the shape `(..., K)`; no soft targets.
     """
-    y_true = to_tensor(_in_32_bits(y_true))
-    ids = _drop_label_axis(owner, y_true, shape, len(shape) - 1)
+    y_true = labels_tensor(owner, y_true)
+    fix = "Reshape the labels to one for each position of `hidden`."
+    ids = _drop_label_axis(owner, y_true, shape, len(shape) - 1, fix)
     if len(ids.shape) == len(shape):
         raise checks.invalid(
             owner,
@@ -108,11 +115,44 @@ def same_size(a: int | None, b: int | None) -> bool:
     return a is None or b is None or a == b
 
 
-def to_tensor(x: Any) -> Any:
+def labels_tensor(owner: str, y_true: Any) -> Any:
+    """Returns labels as a tensor, each of them as it was."""
+    return dense(owner, "y_true", _in_32_bits(_of_one_shape(owner, "y_true", y_true)))
+
+
+def dense(owner: str, argument: str, x: Any) -> Any:
+    """Returns a tensor of a known rank, or raises."""
+    if type(x).__name__ == "RaggedTensor" or getattr(x, "is_nested", False):
+        raise checks.invalid_type(
+            owner,
+            argument,
+            "a dense tensor",
+            f"a {type(x).__name__} of rows of unequal length",
+            "Pad it: labels with `ignore_class`, such as y.to_tensor(-100), and "
+            "predictions with anything.",
+        )
+    x = ops.convert_to_tensor(_of_one_shape(owner, argument, x))
+    if getattr(x.shape, "rank", 0) is None:
+        raise checks.invalid(
+            owner,
+            argument,
+            "of a known rank",
+            f"{argument}.shape=<unknown>",
+            "Say in the dataset how many axes there are, in the `output_signature` or "
+            "by tf.ensure_shape(y, [None, None]).",
+        )
+    return x
+
+
+def _of_one_shape(owner: str, argument: str, x: Any) -> Any:
     # Keras maps over nested lists leaf by leaf; one array keeps the shape.
-    if isinstance(x, (list, tuple)):
-        x = np.asarray(x)
-    return ops.convert_to_tensor(x)
+    if not isinstance(x, (list, tuple)):
+        return x
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        expected, fix = "lists of the same length", "Pad labels with `ignore_class`."
+        raise checks.invalid(owner, argument, expected, str(error), fix) from error
 
 
 def _class_axis(owner: str, y_pred: Any, axis: int) -> int:
@@ -136,7 +176,9 @@ def _class_axis(owner: str, y_pred: Any, axis: int) -> int:
     return axis % rank
 
 
-def _drop_label_axis(owner: str, y_true: Any, pred: tuple, axis: int) -> Any:
+def _drop_label_axis(
+    owner: str, y_true: Any, pred: tuple, axis: int, fix: str = _RESHAPE
+) -> Any:
     true = tuple(y_true.shape)
     positions = pred[:axis] + pred[axis + 1 :]
     if len(true) == len(pred):
@@ -156,8 +198,7 @@ def _drop_label_axis(owner: str, y_true: Any, pred: tuple, axis: int) -> Any:
             f"of shape {positions} or {(*positions, 1)} (class ids) or {pred} "
             "(soft targets)",
             f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={pred}",
-            "Reshape the labels to match the predictions, or set `axis`; a single "
-            "sigmoid output needs a last axis of 1.",
+            fix,
         )
     return y_true
 
@@ -175,8 +216,6 @@ def _same_size(labels: Any, scores: Any) -> Any:
 
 def _in_32_bits(y_true: Any) -> Any:
     # JAX would wrap wider integers around, to a class perhaps, or to an ignored label.
-    if isinstance(y_true, (list, tuple)):
-        y_true = np.asarray(y_true)
     if isinstance(y_true, np.ndarray) and y_true.dtype in ("int64", "uint64", "uint32"):
         limits = np.iinfo("int32")
         low = 0 if y_true.dtype.kind == "u" else limits.min

@@ -4,8 +4,9 @@ from typing import Any
 
 from keras import ops
 
+from keras_robust import _numerics
 from keras_robust._inputs import checks
-from keras_robust._inputs.labels import same_size, to_tensor
+from keras_robust._inputs.labels import dense, same_size
 
 
 def spread(owner: str, argument: str, weight: Any, positions: Any, dtype: str) -> Any:
@@ -16,7 +17,7 @@ def spread(owner: str, argument: str, weight: Any, positions: Any, dtype: str) -
     """
     if isinstance(weight, (int, float)):
         weight = ops.convert_to_tensor(weight, dtype)
-    weight = ops.cast(to_tensor(weight), dtype)
+    weight = ops.cast(dense(owner, argument, weight), dtype)
     rank, wanted = len(weight.shape), tuple(positions.shape)
     if rank == len(wanted) + 1 and weight.shape[-1] == 1:
         weight = ops.squeeze(weight, axis=-1)
@@ -32,7 +33,8 @@ def spread(owner: str, argument: str, weight: Any, positions: Any, dtype: str) -
             "Pass one value per position or one per sample.",
         )
     if None in (*weight.shape, *wanted):
-        weight = ops.where(_spreads(weight, positions), weight, float("nan"))
+        accident = ops.logical_not(_spreads(weight, positions))
+        weight = _numerics.nan_where(accident, weight)
     return weight
 
 

@@ -147,7 +147,8 @@ class ForwardCorrection(RobustLoss):
         # Row j: P(given j | true i), for every i.
         dtype = _numerics.standard_dtype(log_p)
         columns = ops.convert_to_tensor(self.matrix.T, dtype=dtype)
-        logs = ops.convert_to_tensor(simplex.log_of(self.matrix.T), dtype=dtype)
+        logs = np.maximum(simplex.log_of(self.matrix.T), _numerics.LOG_OF_ZERO)
+        logs = ops.convert_to_tensor(logs, dtype=dtype)
         all_labels = soft or self.base.weighs_all_labels
         if all_labels:
             log_p = ops.expand_dims(log_p, -2)
@@ -156,7 +157,11 @@ class ForwardCorrection(RobustLoss):
             columns = ops.take(columns, labels, axis=0)
             logs = ops.take(logs, labels, axis=0)
         log_noisy = _numerics.log_mixture(
-            log_p, columns, logs, sums_to_1=self.from_logits
+            log_p,
+            columns,
+            logs,
+            sums_to_1=self.from_logits,
+            has_zeros=not self.matrix.all(),
         )
         if all_labels:
             return self.base._cost_of_labels(log_noisy, labels, soft)

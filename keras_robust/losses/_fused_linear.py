@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_robust import _backend
 from keras_robust._inputs import checks, sample_weights
-from keras_robust._inputs.labels import class_ids, to_tensor
+from keras_robust._inputs.labels import class_ids, dense
 from keras_robust.losses._robust_loss import RobustLoss, mean
 
 # Logits of a chunk of rows: 16 MB of float32.
@@ -33,8 +33,8 @@ def fused_linear(
     never computed twice. The keras mask of `hidden` is taken into account.
 
     Override `compute_loss` of a `keras.Model` with it (example below). Under PyTorch's
-    `torch.compile` it is left out of the graph, which must not be `fullgraph`. There is
-    no second derivative.
+    `torch.compile` it is left out of the graph, which must not be `fullgraph`. On
+    PyTorch there is no second derivative: who asks for one gets a `RuntimeError`.
 
     Args:
         loss: A `RobustLoss`, such as `GammaCE`, with `from_logits=True`, classes on the
@@ -91,10 +91,10 @@ def fused_linear(
     owner = "fused_linear"
     _check_loss(owner, loss)
     mask = _backend.keras_mask(hidden)
-    hidden, kernel = to_tensor(hidden), to_tensor(kernel)
+    hidden, kernel = dense(owner, "hidden", hidden), dense(owner, "kernel", kernel)
     _check_shapes(owner, hidden, kernel)
     if bias is not None:
-        hidden, kernel = _with_bias(owner, hidden, kernel, to_tensor(bias))
+        hidden, kernel = _with_bias(owner, hidden, kernel, dense(owner, "bias", bias))
     shape = (*hidden.shape[:-1], kernel.shape[-1])
     ids, counted = class_ids(owner, y_true, shape, loss.ignore_class)
     dtype = "float64" if loss.dtype == "float64" else "float32"

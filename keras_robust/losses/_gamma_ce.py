@@ -202,9 +202,12 @@ class GammaCE(RobustLoss):
     def _weight(self, log_p: Any) -> Any:
         if self.gamma == 0.0:
             return ops.ones_like(log_p)
-        # gamma / p as one exponential: it may overflow, and the weight is then 0.
-        inverse = (1.0 - self.gamma) + ops.exp(math.log(self.gamma) - log_p)
-        weight = 1.0 / inverse
+        # p / (gamma + (1 - gamma) p), over the larger of gamma and p: no overflow.
+        ratio = log_p - math.log(self.gamma)
+        larger = ratio > 0
+        small = ops.exp(ops.where(larger, -ratio, ratio))
+        rest = 1.0 - self.gamma
+        weight = ops.where(larger, 1.0 / (rest + small), small / (1.0 + rest * small))
         return ops.where(weight < self.b, ops.full_like(weight, self.b), weight)
 
     def get_config(self) -> dict[str, Any]:

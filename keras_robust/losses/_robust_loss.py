@@ -8,7 +8,9 @@ from keras import ops
 
 from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks, distributions, sample_weights
+from keras_robust._inputs.declared import look
 from keras_robust._inputs.labels import Aligned, align
+from keras_robust._inputs.options import checked_axis
 
 
 class Number:
@@ -117,6 +119,8 @@ class RobustLoss(keras.losses.Loss):
 
     # Whether the cost of a hard label takes in the probabilities of other labels.
     weighs_all_labels = False
+    # Whether predictions have been compared with `from_logits`: the first ones are.
+    _looked = False
 
     def __init__(
         self,
@@ -132,8 +136,7 @@ class RobustLoss(keras.losses.Loss):
         owner = type(self).__name__
         self.from_logits = checks.flag(owner, "from_logits", from_logits)
         self.ignore_class = checks.ignored_class(owner, ignore_class)
-        fix = "Pass the axis of the classes, such as -1."
-        self.axis = checks.integer(owner, "axis", axis, fix=fix)
+        self.axis = checked_axis(owner, axis)
 
     def label_cost(self, log_p: Any) -> Any:
         """Returns the cost of a label to which the model gives a log-probability.
@@ -247,6 +250,7 @@ class RobustLoss(keras.losses.Loss):
             axis=self.axis,
             dtype=dtype,
         )
+        self._look_once(owner, aligned, y_pred)
         counted, weight = aligned.counted, None
         if mask is not None:
             seen = sample_weights.spread(owner, "mask", mask, counted, dtype)
@@ -262,17 +266,24 @@ class RobustLoss(keras.losses.Loss):
             losses = losses * ops.where(live, weight, ops.zeros_like(weight))
         return losses, counted, weight
 
+    def _look_once(self, owner: str, aligned: Aligned, y_pred: Any) -> None:
+        if not self._looked and look(
+            owner,
+            aligned,
+            from_logits=self.from_logits,
+            activated=_backend.is_activated(y_pred),
+            concrete=_backend.concrete,
+        ):
+            self._looked = True
+
     def _costs(self, aligned: Aligned, live: Any) -> Any:
         if self.from_logits and not aligned.soft:
             costs = self._cost_of_logits(aligned.scores, aligned.labels, live)
         else:
             log_p = self._log_p(aligned, live)
             costs = self._cost_of_labels(log_p, aligned.labels, aligned.soft)
-        # By multiplication, so that the gradient of a broken label is NaN as well.
-        poison = ops.where(aligned.broken, float("nan"), 1.0)
-        return ops.where(
-            live, costs * ops.cast(poison, costs.dtype), ops.zeros_like(costs)
-        )
+        costs = _numerics.nan_where(aligned.broken, costs)
+        return ops.where(live, costs, ops.zeros_like(costs))
 
     def _log_p(self, aligned: Aligned, live: Any) -> Any:
         scores = aligned.scores

@@ -7,8 +7,9 @@ from keras import ops
 
 from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks, sample_weights
-from keras_robust._inputs.labels import Aligned, align, to_tensor
-from keras_robust._inputs.options import checked_num_bins
+from keras_robust._inputs.declared import look
+from keras_robust._inputs.labels import Aligned, align, dense
+from keras_robust._inputs.options import checked_axis, checked_num_bins
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.metrics import _sums
 from keras_robust.metrics._binning import bin_index
@@ -22,6 +23,11 @@ class BinnedMetric(keras.metrics.Metric):
     and `_summarize(count, confidence, correct)`, what is read off them.
     """
 
+    # What `EarlyStopping` and its kind read in `mode="auto"`.
+    _direction = "down"
+    # Whether predictions have been compared with `from_logits`: the first ones are.
+    _looked = False
+
     def __init__(
         self,
         num_bins: int,
@@ -29,6 +35,7 @@ class BinnedMetric(keras.metrics.Metric):
         columns: int = 1,
         from_logits: bool,
         ignore_class: int | None,
+        axis: int,
         name: str,
         dtype: Any,
         corrected: bool = False,
@@ -38,6 +45,7 @@ class BinnedMetric(keras.metrics.Metric):
         self.num_bins = checked_num_bins(owner, num_bins)
         self.from_logits = checks.flag(owner, "from_logits", from_logits)
         self.ignore_class = checks.ignored_class(owner, ignore_class)
+        self.axis = checked_axis(owner, axis)
         self._columns = columns
         places = columns * self.num_bins
         self._state = _sums.add_sum_variables(self, places, corrected)
@@ -55,29 +63,43 @@ class BinnedMetric(keras.metrics.Metric):
         """Returns the metric from the sums in bins, of shape (columns, num_bins)."""
         raise NotImplementedError
 
-    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns predictions with an axis of classes, if shapes fit this metric.
+    def _checked(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, int]:
+        """Returns labels, predictions and the axis of the classes, if shapes fit.
 
         `y_true` is as given, `y_pred` a tensor.
         """
-        return y_pred
+        return y_true, y_pred, self.axis
+
+    def _size_of_axis(self, y_pred: Any) -> int | None:
+        # None if it is not known, or there is no such axis, which `align` refuses.
+        rank = len(y_pred.shape)
+        return y_pred.shape[self.axis] if -rank <= self.axis < rank else None
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch of predictions to the bins."""
-        mask = _backend.keras_mask(y_pred)
-        y_pred = ops.stop_gradient(to_tensor(y_pred))
+        mask, activated = _backend.keras_mask(y_pred), _backend.is_activated(y_pred)
+        y_pred = ops.stop_gradient(dense(type(self).__name__, "y_pred", y_pred))
         given = _numerics.standard_dtype(y_pred)
         wide = "float64" if given == "float64" else "float32"
+        y_true, y_pred, axis = self._checked(y_true, y_pred)
         aligned = align(
             type(self).__name__,
             y_true,
-            self._checked_predictions(y_true, y_pred),
+            y_pred,
             from_logits=self.from_logits,
             ignore_class=self.ignore_class,
-            axis=-1,
+            axis=axis,
             dtype=wide,
             check_scores=False,
         )
+        if not self._looked and look(
+            type(self).__name__,
+            aligned,
+            from_logits=self.from_logits,
+            activated=activated,
+            concrete=_backend.concrete,
+        ):
+            self._looked = True
         slack = _numerics.probability_slack(given)
         weight = self._weight(aligned.counted, mask, sample_weight, wide)
         confidence, correct = self._events(aligned, slack)
@@ -105,8 +127,8 @@ class BinnedMetric(keras.metrics.Metric):
                 factor = sample_weights.spread(owner, argument, factor, weight, dtype)
                 # Not by multiplication alone: NaN weights of uncounted rows.
                 weight = ops.where(weight == 0, ops.zeros_like(weight), weight * factor)
-        no_weight = ops.logical_not(ops.logical_and(weight >= 0, weight < float("inf")))
-        return ops.where(no_weight, ops.full_like(weight, float("nan")), weight)
+        fine = ops.logical_and(weight >= 0, ops.isfinite(weight))
+        return _numerics.nan_where(ops.logical_not(fine), weight)
 
     def _probabilities(self, aligned: Aligned, slack: float) -> Any:
         """Returns probabilities (..., K), NaN in rows with anything that is none."""
@@ -123,16 +145,16 @@ class BinnedMetric(keras.metrics.Metric):
         # other classes of such a row finite, and its argmax may pick one of them.
         no_number = ops.isnan(ops.sum(prob, axis=-1))
         bad = ops.expand_dims(ops.logical_or(broken, no_number), -1)
-        return ops.where(bad, ops.full_like(prob, float("nan")), prob)
+        return _numerics.nan_where(bad, prob)
 
     def result(self) -> Any:
         """Returns the metric over everything seen; 0 if that is nothing."""
         sums = _sums.current_sums(self._state)
         # NaN anywhere must come out: a maximum over bins could lose it.
-        poison = ops.where(ops.isnan(ops.sum(sums)), float("nan"), 0.0)
+        bad = ops.isnan(ops.sum(sums))
         sums = ops.reshape(sums, (-1, self._columns, self.num_bins))
         value = self._summarize(sums[0], sums[1], sums[2])
-        return ops.cast(value + ops.cast(poison, value.dtype), self.dtype)
+        return ops.cast(_numerics.nan_where(bad, value), self.dtype)
 
     def _tables(self) -> tuple[ReliabilityBins, ...]:
         return tuple(
@@ -149,6 +171,7 @@ class BinnedMetric(keras.metrics.Metric):
             "num_bins": self.num_bins,
             "from_logits": self.from_logits,
             "ignore_class": self.ignore_class,
+            "axis": self.axis,
             **super().get_config(),
         }
 

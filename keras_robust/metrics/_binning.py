@@ -37,7 +37,7 @@ def bin_index(confidence: Any, num_bins: int, dtype: str) -> Any:
     # integer is whatever the machine likes.
     guess = ops.cast(confidence * num_bins, "int32")
     guess = ops.clip(guess, 0, num_bins - 1)
-    end = ops.convert_to_tensor([float("inf")], dtype=wide)
+    end = ops.convert_to_tensor([2.0], dtype=wide)  # above all that there is
     above = confidence >= ops.take(ops.concatenate([inner, end]), guess)
     below = confidence < ops.take(ops.concatenate([-end, inner]), guess)
     return guess + ops.cast(above, "int32") - ops.cast(below, "int32")

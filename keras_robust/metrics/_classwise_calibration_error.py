@@ -39,14 +39,15 @@ class ClasswiseCalibrationError(BinnedMetric):
         norm: `"l1"`, `"l2"` or `"max"`, over bins and classes. Defaults to `"l1"`.
         from_logits: As in `ExpectedCalibrationError`. Defaults to False.
         ignore_class: As in `ExpectedCalibrationError`. Defaults to -100.
+        axis: As in `ExpectedCalibrationError`. Defaults to -1.
         name: Name of the metric. Defaults to `"classwise_ece"`.
         dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
 
     Call arguments:
         - y_true: Labels, as in `ExpectedCalibrationError`; a soft target counts for
           each class by the probability that it gives to it.
-        - y_pred: Probabilities or logits of shape `(..., K)`; a single sigmoid output
-          of shape `(..., 1)` stands for 2 classes.
+        - y_pred: Probabilities or logits of shape `(..., K)` along `axis`; a single
+          sigmoid output of shape `(..., 1)` stands for 2 classes.
         - sample_weight: As in `ExpectedCalibrationError`.
 
     Returns:
@@ -79,11 +80,12 @@ class ClasswiseCalibrationError(BinnedMetric):
         norm: str = "l1",
         from_logits: bool = False,
         ignore_class: int | None = -100,
+        axis: int = -1,
         name: str = "classwise_ece",
         dtype: Any = None,
     ) -> None:
         owner = "ClasswiseCalibrationError"
-        fix = "Pass the size of the last axis of `y_pred`, or 2 for a sigmoid output."
+        fix = "Pass the number of classes in `y_pred`, or 2 for a sigmoid output."
         self.num_classes = checks.integer(
             owner, "num_classes", num_classes, minimum=2, fix=fix
         )
@@ -93,21 +95,22 @@ class ClasswiseCalibrationError(BinnedMetric):
             columns=self.num_classes,
             from_logits=from_logits,
             ignore_class=ignore_class,
+            axis=axis,
             name=name,
             dtype=dtype,
         )
 
-    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
-        known = y_pred.shape[-1] if len(y_pred.shape) else None
+    def _checked(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, int]:
+        known = self._size_of_axis(y_pred)
         if known is not None and max(known, 2) != self.num_classes:
             raise checks.invalid(
                 "ClasswiseCalibrationError",
                 "y_pred",
-                f"of shape (..., {self.num_classes})",
+                f"of {self.num_classes} classes along axis {self.axis}",
                 f"y_pred.shape={tuple(y_pred.shape)}",
-                "The last axis holds the classes; set `num_classes` to its size.",
+                "Set `axis` to that of the classes, and `num_classes` to its size.",
             )
-        return y_pred
+        return super()._checked(y_true, y_pred)
 
     def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
         return self._probabilities(aligned, slack), truth(aligned)

@@ -29,6 +29,7 @@ class CleanAccuracy(OneConfidenceMetric):
             or a `noise.MatrixEstimate`.
         from_logits: As in `ExpectedCalibrationError`. Defaults to False.
         ignore_class: As in `ExpectedCalibrationError`. Defaults to -100.
+        axis: As in `ExpectedCalibrationError`. Defaults to -1.
         name: Name of the metric. Defaults to `"clean_accuracy"`.
         dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
 
@@ -57,12 +58,15 @@ class CleanAccuracy(OneConfidenceMetric):
         Correction Approach", CVPR 2017, theorem 1, with the zero-one loss.
     """
 
+    _direction = "up"
+
     def __init__(
         self,
         noise_matrix: Any,
         *,
         from_logits: bool = False,
         ignore_class: int | None = -100,
+        axis: int = -1,
         name: str = "clean_accuracy",
         dtype: Any = None,
     ) -> None:
@@ -79,6 +83,7 @@ class CleanAccuracy(OneConfidenceMetric):
             notion="top_label",
             from_logits=from_logits,
             ignore_class=ignore_class,
+            axis=axis,
             noise_matrix=noise_matrix,
             name=name,
             dtype=dtype,

@@ -42,6 +42,8 @@ class ExpectedCalibrationError(OneConfidenceMetric):
             out where all its entries equal it or, if it is one of the K classes,
             where it is that class's one-hot row. None leaves out nothing. Defaults
             to -100.
+        axis: Axis of the classes in `y_pred`, and in soft targets: 1 where images are
+            of shape (N, K, H, W). Never guessed from shapes. Defaults to -1.
         noise_matrix: Transition matrix T of the noise in `y_true`, of shape `(K, K)`,
             T[i, j] = P(given j | true i), or a `noise.MatrixEstimate`: to measure on
             the true labels, of which only noisy ones are at hand, as validation labels
@@ -57,8 +59,9 @@ class ExpectedCalibrationError(OneConfidenceMetric):
         - y_true: Integer classes of shape `(...)` or `(..., 1)`, or one-hot or soft
           targets of the shape of `y_pred`. A soft target counts as correct by the
           probability that it gives to the predicted class (or to class 1).
-        - y_pred: Probabilities or logits of shape `(..., K)`; `K = 1` means a single
-          sigmoid output. Of equal probabilities, the first class is predicted.
+        - y_pred: Probabilities or logits of shape `(..., K)` along `axis`; `K = 1`
+          means a single sigmoid output. Of equal probabilities, the first class is
+          predicted.
         - sample_weight: Optional: a scalar, one weight per position, or one per
           sample. Weight 2 equals the row twice, weight 0 leaves it out. Keras passes
           weights to metrics given as `weighted_metrics` only.
@@ -105,6 +108,7 @@ class ExpectedCalibrationError(OneConfidenceMetric):
         notion: str = "top_label",
         from_logits: bool = False,
         ignore_class: int | None = -100,
+        axis: int = -1,
         noise_matrix: Any = None,
         name: str = "ece",
         dtype: Any = None,
@@ -114,6 +118,7 @@ class ExpectedCalibrationError(OneConfidenceMetric):
             notion=notion,
             from_logits=from_logits,
             ignore_class=ignore_class,
+            axis=axis,
             noise_matrix=noise_matrix,
             name=name,
             dtype=dtype,

@@ -27,6 +27,7 @@ class MaximumCalibrationError(OneConfidenceMetric):
         notion: As in `ExpectedCalibrationError`. Defaults to `"top_label"`.
         from_logits: As in `ExpectedCalibrationError`. Defaults to False.
         ignore_class: As in `ExpectedCalibrationError`. Defaults to -100.
+        axis: As in `ExpectedCalibrationError`. Defaults to -1.
         noise_matrix: As in `ExpectedCalibrationError`: the gaps on true labels, from
             noisy ones. With it, thin bins rule the maximum the more. Defaults to None.
         name: Name of the metric. Defaults to `"mce"`.
@@ -62,6 +63,7 @@ class MaximumCalibrationError(OneConfidenceMetric):
         notion: str = "top_label",
         from_logits: bool = False,
         ignore_class: int | None = -100,
+        axis: int = -1,
         noise_matrix: Any = None,
         name: str = "mce",
         dtype: Any = None,
@@ -71,6 +73,7 @@ class MaximumCalibrationError(OneConfidenceMetric):
             notion=notion,
             from_logits=from_logits,
             ignore_class=ignore_class,
+            axis=axis,
             noise_matrix=noise_matrix,
             name=name,
             dtype=dtype,

@@ -3,11 +3,10 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.labels import Aligned, same_size
+from keras_robust._inputs.labels import Aligned, dense, labels_tensor, same_size
 from keras_robust._inputs.options import checked_average, checked_norm
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.metrics._base import BinnedMetric, truth
@@ -40,13 +39,14 @@ class MultilabelCalibrationError(BinnedMetric):
         from_logits: As in `ExpectedCalibrationError`. Defaults to False.
         ignore_class: Entries of `y_true` equal to it are left out, each by itself;
             None leaves out nothing. Defaults to -100.
+        axis: Axis of the labels in `y_true` and `y_pred`. Defaults to -1.
         name: Name of the metric. Defaults to `"multilabel_ece"`.
         dtype: Dtype of the result. Defaults to None, `keras.config.floatx()`.
 
     Call arguments:
         - y_true: 0 or 1 for each label, or the probability that it applies, of the
           shape of `y_pred`.
-        - y_pred: Sigmoid probabilities or logits of shape `(..., L)`.
+        - y_pred: Sigmoid probabilities or logits of shape `(..., L)` along `axis`.
         - sample_weight: Optional: a scalar, or one weight per sample, per position, or
           per entry of `y_pred`.
 
@@ -78,11 +78,12 @@ class MultilabelCalibrationError(BinnedMetric):
         average: str = "macro",
         from_logits: bool = False,
         ignore_class: int | None = -100,
+        axis: int = -1,
         name: str = "multilabel_ece",
         dtype: Any = None,
     ) -> None:
         owner = "MultilabelCalibrationError"
-        fix = "Pass the size of the last axis of `y_pred`."
+        fix = "Pass the number of labels in `y_pred`."
         self.num_labels = checks.integer(
             owner, "num_labels", num_labels, minimum=1, fix=fix
         )
@@ -93,23 +94,35 @@ class MultilabelCalibrationError(BinnedMetric):
             columns=self.num_labels,
             from_logits=from_logits,
             ignore_class=ignore_class,
+            axis=axis,
             name=name,
             dtype=dtype,
         )
 
-    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
-        pred = tuple(y_pred.shape)
-        true = np.shape(y_true) if isinstance(y_true, (list, tuple)) else y_true.shape
+    def _checked(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, int]:
+        y_true = labels_tensor(type(self).__name__, y_true)
+        true, pred = tuple(y_true.shape), tuple(y_pred.shape)
         fits = len(true) == len(pred) and all(map(same_size, true, pred))
-        if pred[-1:] != (self.num_labels,) or not fits:
+        right_size = self._size_of_axis(y_pred) == self.num_labels
+        if not (right_size and fits):
             raise checks.invalid(
                 "MultilabelCalibrationError",
-                "y_true" if pred[-1:] == (self.num_labels,) else "y_pred",
-                f"of shape (..., {self.num_labels}), the same for both",
-                f"y_true.shape={tuple(true)}, y_pred.shape={pred}",
-                "Give one entry per label; set `num_labels` to the size of that axis.",
+                "y_true" if right_size else "y_pred",
+                f"of {self.num_labels} labels along axis {self.axis}, of one shape "
+                "for both",
+                f"y_true.shape={true}, y_pred.shape={pred}",
+                "Give one entry per label; set `axis` to that of the labels, and "
+                "`num_labels` to its size.",
             )
-        return ops.expand_dims(y_pred, -1)  # each entry a single sigmoid output
+        y_true, y_pred = (ops.moveaxis(x, self.axis, -1) for x in (y_true, y_pred))
+        return y_true, ops.expand_dims(y_pred, -1), -1  # each a single sigmoid output
+
+    def _weight(self, counted: Any, mask: Any, sample_weight: Any, dtype: str) -> Any:
+        if sample_weight is not None:
+            sample_weight = dense(type(self).__name__, "sample_weight", sample_weight)
+            if len(sample_weight.shape) == len(counted.shape):  # one for each entry
+                sample_weight = ops.moveaxis(sample_weight, self.axis, -1)
+        return super()._weight(counted, mask, sample_weight, dtype)
 
     def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
         prob = self._probabilities(aligned, slack)

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_robust import _backend
+from keras_robust import _backend, _numerics
 from keras_robust._inputs import checks
 from keras_robust._inputs.labels import Aligned
 from keras_robust._inputs.matrices import correction
@@ -29,8 +29,8 @@ class OneConfidenceMetric(BinnedMetric):
         super().__init__(num_bins, corrected=undone is not None, **arguments)
         self.notion, self._undone = notion, undone
 
-    def _checked_predictions(self, y_true: Any, y_pred: Any) -> Any:
-        classes = y_pred.shape[-1] if len(y_pred.shape) else None
+    def _checked(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, int]:
+        classes = self._size_of_axis(y_pred)
         if self.notion == "positive" and classes is not None and classes > 2:
             raise checks.invalid(
                 type(self).__name__,
@@ -42,7 +42,7 @@ class OneConfidenceMetric(BinnedMetric):
         if self._undone is not None and classes is not None:
             # A single sigmoid output stands for two classes.
             self._undone.check_classes(type(self).__name__, max(classes, 2))
-        return y_pred
+        return super()._checked(y_true, y_pred)
 
     def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
         if self._undone is not None:
@@ -74,7 +74,7 @@ class OneConfidenceMetric(BinnedMetric):
         bad = ops.logical_or(bad, broken)
         # Not by `minimum`, which on PyTorch rounds to float32.
         confidence = ops.where(confidence > 1.0, ops.ones_like(confidence), confidence)
-        confidence = ops.where(bad, float("nan"), confidence)
+        confidence = _numerics.nan_where(bad, confidence)
         hit = ops.cast(hit, confidence.dtype)
         if len(positions) > 1:
             confidence, hit = (ops.reshape(x, positions) for x in (confidence, hit))

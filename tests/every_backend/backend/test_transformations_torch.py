@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from keras_robust import GCE, SGCE, GammaCE, _backend
+from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE, _backend
 from keras_robust._backend import plain as plain_version
 from keras_robust._backend import torch as torch_version
 
@@ -36,13 +36,49 @@ def test_a_retained_graph_gives_its_gradient_again(q):
     torch.testing.assert_close(once, other.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_a_second_derivative_is_refused():
-    z = leaf()
-    (gradient,) = torch.autograd.grad(
-        total(_backend.row_terms, z, 0.6), z, create_graph=True
-    )
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+WIDE = {"from_logits": True, "dtype": "float64"}
+EVEN = np.eye(5) * 0.8 + 0.04
+UNEVEN = EVEN.copy()
+UNEVEN[1] = [0.5, 0.5, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        # At their limit of cross entropy, what comes from above needs no gradient.
+        GCE(q=0.0, **WIDE),
+        SGCE(q=0.0, **WIDE),
+        GammaCE(gamma=0.0, **WIDE),
+        ForwardCorrection(np.eye(5), **WIDE),
+        GCE(q=0.6, **WIDE),
+        SGCE(q=0.6, **WIDE),
+        GammaCE(gamma=0.2, b=0.3, **WIDE),
+        ForwardCorrection(EVEN, **WIDE),
+        ForwardCorrection(UNEVEN, **WIDE),
+        ForwardCorrection(EVEN, SGCE(q=0.0, **WIDE)),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_second_derivatives_are_right(loss):
+    ids = torch.where(LIVE, LABELS, -100)
+    z = LOGITS.double().requires_grad_()
+    torch.autograd.gradgradcheck(lambda z: loss(ids, z), z)
+    hessian = torch.autograd.functional.hessian(lambda z: loss(ids, z), z)
+    assert hessian.abs().max() > 0.01
+
+
+@pytest.mark.parametrize("q", [0.0, 0.6])
+def test_a_penalty_on_the_gradient_is_that_of_one_hot_labels(q):
+    loss = GCE(q=q, from_logits=True)
+
+    def slope(labels):
+        x, w = LOGITS.clone().requires_grad_(), torch.eye(5, requires_grad=True)
+        value = loss(labels, x @ w)
+        (by_x,) = torch.autograd.grad(value, x, create_graph=True)
+        return torch.autograd.grad(value + 10 * by_x.pow(2).sum(), w)[0]
+
+    expected = slope(torch.eye(5)[LABELS.long()])
+    torch.testing.assert_close(slope(LABELS), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("q", [None, 0.6])

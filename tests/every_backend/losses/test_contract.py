@@ -554,6 +554,7 @@ def test_integers_that_would_wrap_around_give_nan(cls):
 
 
 @every_class
+@pytest.mark.filterwarnings("ignore:.*`from_logits` is False")
 def test_a_number_that_is_no_probability_gives_nan(cls):
     prob, rows = softmax(LOGITS), [1, 2, 3, 5, 7, 8, 11]
     # Not even the label's.
@@ -573,6 +574,7 @@ def test_probabilities_off_by_rounding_are_fine(cls):
 
 @every_class
 @pytest.mark.parametrize(("dtype", "off"), [("float16", 1e-3), ("bfloat16", 8e-3)])
+@pytest.mark.filterwarnings("ignore:.*`from_logits` is False")
 def test_probabilities_in_half_precision_have_more_room(cls, dtype, off):
     rng = np.random.default_rng(4)
     half = keras.ops.cast(softmax(rng.normal(size=(50, 100)) * 4), dtype)

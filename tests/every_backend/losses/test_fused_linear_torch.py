@@ -1,10 +1,12 @@
 """What PyTorch alone can do with the loss in one with its layer."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
-from keras_robust import SGCE
+from keras_robust import GCE, SGCE
 from keras_robust.losses import fused_linear
 
 RNG = np.random.default_rng(21)
@@ -50,10 +52,28 @@ def test_nothing_is_recorded_where_gradients_are_off(inputs):
     torch.testing.assert_close(value, fused(*inputs).detach())
 
 
-def test_there_is_no_second_derivative(inputs):
-    slope = torch.autograd.grad(fused(*inputs), inputs[0], create_graph=True)[0].sum()
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        slope.backward()
+@pytest.mark.parametrize("q", [0.0, 0.6])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_second_derivative_is_refused_whatever_it_is_asked_of(inputs, q, frozen):
+    before, kernel = torch.eye(6, requires_grad=True), inputs[1]
+    hidden, kernel = inputs[0] @ before, kernel.detach() if frozen else kernel
+    loss = GCE(q=q, from_logits=True)
+    value = fused_linear(loss, LABELS, hidden, kernel, rows_at_once=7)
+    slope = torch.autograd.grad(value, hidden, create_graph=True)[0]
+    for leaf in [before] if frozen else [before, kernel]:
+        torch.autograd.grad(value + slope.detach().sum(), leaf, retain_graph=True)
+        with pytest.raises(RuntimeError, match="there is no second derivative"):
+            torch.autograd.grad(value + slope.sum(), leaf, retain_graph=True)
+
+
+def test_inputs_are_not_kept_for_the_gradient(inputs):
+    hidden, kernel = inputs[0] * 1.0, inputs[1] * 1.0
+    alive = [weakref.ref(x.untyped_storage()) for x in (hidden, kernel)]
+    value = fused(hidden, kernel)
+    del hidden, kernel
+    assert [ref() for ref in alive] == [None, None]
+    value.backward()
+    assert inputs[0].grad is not None
 
 
 def test_per_sample_gradients_are_those_of_the_loss(inputs):

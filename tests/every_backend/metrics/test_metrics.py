@@ -250,6 +250,7 @@ def test_nothing_seen_gives_0(cls):
 
 
 @every_metric
+@pytest.mark.filterwarnings("ignore:.*`from_logits` is False")
 def test_logits_and_probabilities_agree_when_said(cls):
     logits = np.log(PROB)
     assert read(cls(from_logits=True), (LABELS, logits)) == pytest.approx(
@@ -459,9 +460,9 @@ def test_stateless_use_gives_the_same_value(cls):
 def test_a_configuration_gives_back_the_same_value(cls):
     extra = {"min_count": 20} if cls is MaximumCalibrationError else {}
     metric = cls(
-        9, **extra, from_logits=True, ignore_class=1, name="x", dtype="float16"
+        9, **extra, from_logits=True, ignore_class=1, axis=0, name="x", dtype="float16"
     )
-    batch = (LABELS, np.log(PROB))
+    batch = (LABELS, np.log(PROB).T)
     expected = read(metric, batch)
     copies = [
         cls.from_config(metric.get_config()),
@@ -488,6 +489,7 @@ def test_a_configuration_gives_back_the_same_value(cls):
         ({"num_bins": 2.5}, TypeError),
         ({"from_logits": "yes"}, TypeError),
         ({"ignore_class": 0.5}, TypeError),
+        ({"axis": 0.5}, TypeError),
     ],
 )
 def test_bad_arguments_raise_and_name_themselves(cls, kwargs, error):

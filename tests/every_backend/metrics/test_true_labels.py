@@ -116,6 +116,7 @@ def test_ignored_masked_weight_0_and_removed_are_the_same():
     assert read(CleanAccuracy(MATRIX), (np.full(500, -100), PROB)) == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*`from_logits` is False")
 def test_bad_values_give_nan():
     for make in (
         lambda **how: CleanAccuracy(MATRIX, **how),
