@@ -3,9 +3,13 @@
 import importlib
 import math
 import numbers
+import sys
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_PACKAGE = "keras_robust."
 
 
 class Problem(NamedTuple):
@@ -60,6 +64,14 @@ def _error(kind: type, problem: Problem) -> Any:
     error = kind(str(problem))
     error.problem = problem
     return error
+
+
+def warn(message: str) -> None:
+    """Warns whoever called this package, through however many of its functions."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def real_number(owner: str, argument: str, value: Any) -> float:
@@ -153,9 +165,17 @@ def optional_module(
     except ImportError as error:
         package = package or name.split(".")[0]
         package = {"sklearn": "scikit-learn"}.get(package, package).replace("_", "-")
-        raise ImportError(
-            f"{owner} needs {package}: pip install 'keras-robust[{extra}]'."
-        ) from error
+        raise ImportError(f"{owner} needs {package}: {install(package, extra)}") from (
+            error
+        )
+
+
+def install(package: str, extra: str) -> str:
+    """Returns how to install what an extra of this package brings."""
+    return (
+        f"pip install {package}, or in a clone of keras_robust pip install "
+        f"'.[{extra}]' for all that goes with it."
+    )
 
 
 def generator(owner: str, seed: Any) -> np.random.Generator:

@@ -11,6 +11,17 @@ NORMS = ("l1", "l2", "max")
 NOTIONS = ("top_label", "positive")
 
 
+def checked_axis(owner: str, axis: Any, array: Any = None, argument: str = "") -> int:
+    """Returns the axis of the classes as an int; one of those of `array`, if given."""
+    fix = "Pass the axis of the classes: -1 is the last one, 1 that of (N, K, H, W)."
+    number = checks.integer(owner, "axis", axis, fix=fix)
+    if array is not None and not -array.ndim <= number < max(array.ndim, 1):
+        expected = f"one of the {array.ndim} axes of `{argument}`"
+        received = f"axis={axis}, {argument}.shape={array.shape}"
+        raise checks.invalid(owner, "axis", expected, received, fix)
+    return number
+
+
 def checked_batch_size(owner: str, batch_size: Any) -> int:
     """Returns `batch_size` as an int of at least 1."""
     fix = "Pass how many rows to predict at a time, such as 32."

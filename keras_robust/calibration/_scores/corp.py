@@ -41,6 +41,7 @@ def brier_decomposition(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
 ) -> BrierDecomposition:
     """CORP decomposition of the Brier score of the confidence.
 
@@ -61,6 +62,7 @@ def brier_decomposition(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
 
     Returns:
         A `BrierDecomposition`: of the event "the predicted class is right", or for
@@ -88,6 +90,7 @@ def brier_decomposition(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
     )
     return corp_of(events)(events.correct)
 

@@ -19,6 +19,7 @@ def smooth_ece(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
 ) -> float:
     """Smooth expected calibration error: no bins, no choice of their number.
 
@@ -35,6 +36,7 @@ def smooth_ece(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
 
     Returns:
         The error, in [0, 1]; 0 if there are no predictions.
@@ -59,6 +61,7 @@ def smooth_ece(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
     )
     return SmoothECE(events)(events.correct)
 
