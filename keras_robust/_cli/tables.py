@@ -108,7 +108,8 @@ class Frame:
         self._is_text = ending_of(path) in _TEXT
         try:
             self._frame = self._read()
-        except (ValueError, OSError, EOFError) as error:  # pandas's are ValueErrors
+        # pandas's are ValueErrors; its warning is of rows that are too long.
+        except (ValueError, OSError, EOFError, Warning) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{path}: this file cannot be read: {reason}") from error
         self.all_names = [str(name) for name in self._frame.columns]
@@ -199,13 +200,19 @@ class Frame:
         repeated = [name for name in header if header.count(name) > 1]
         if repeated:
             raise ValueError(f"there are two columns {repeated[0]}.")
-        if first is not None and len(first) == len(header) + 1:
-            raise ValueError(
-                f"the header names {len(header)} columns and the rows have "
-                f"{len(first)} values. If the first is a row name, as R's write.table "
-                "writes it, write the file with col.names=NA or row.names=FALSE; if a "
-                "comma stands at the end of each row, take it away."
+        if first is None or len(first) == len(header):
+            return
+        fix = "Is the separator another one (--sep)?"
+        if len(first) == len(header) + 1 > 2:
+            fix = (
+                "If the first is a row name, as R's write.table writes it, write the "
+                "file with col.names=NA or row.names=FALSE; if a comma stands at the "
+                "end of each row, take it away."
             )
+        raise ValueError(
+            f"the header names {len(header)} columns and the rows have {len(first)} "
+            f"values. {fix}"
+        )
 
 
 def check_named(table: Arrays | Frame, name: str, option: str) -> None:
