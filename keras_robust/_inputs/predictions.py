@@ -210,7 +210,7 @@ def _swapped(y_true: np.ndarray, scores: np.ndarray) -> bool:
 def spread_weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
     """Returns weights, one for each position, checked."""
     if sample_weight is None:
-        return np.ones(positions)
+        return np.broadcast_to(1.0, positions)
     weight = numeric(owner, "sample_weight", sample_weight).astype("float64")
     if weight.shape == (*positions, 1):
         weight = weight[..., 0]

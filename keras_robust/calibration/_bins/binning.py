@@ -121,6 +121,7 @@ class Binned:
         edges: As given.
         count: Sums of the weights in each bin, of shape `(columns, num_bins)`.
         confidence: Sums of weight times confidence.
+        place: The bin of each confidence, those of one column after those of another.
     """
 
     def __init__(
@@ -133,13 +134,13 @@ class Binned:
         self.edges = edges
         self._shape = columns, num_bins = confidence.shape[-1], len(edges) - 1
         # The bins of one column after those of another; in place, as it may be large.
-        self._place = index
-        self._place += num_bins * np.arange(columns)
+        self.place = index
+        self.place += num_bins * np.arange(columns)
         self._weight = np.broadcast_to(weight, confidence.shape)
         num_rows = np.count_nonzero(weight, axis=0)  # of one column for all, or of each
         self._num_rows = np.broadcast_to(num_rows, columns).tolist()
-        self.count = self._sums(self._place, self._weight)
-        self.confidence = self._sums(self._place, self._weight * confidence)
+        self.count = self._sums(self.place, self._weight)
+        self.confidence = self._sums(self.place, self._weight * confidence)
 
     def correct(self, truth: np.ndarray) -> np.ndarray:
         """Returns the sums of weight times truth, of shape (columns, num_bins).
@@ -148,22 +149,27 @@ class Binned:
         column that did, of shape (N,), which takes as much less time.
         """
         if truth.ndim == 2:
-            return self._sums(self._place, self._weight * truth)
+            return self._sums(self.place, self._weight * truth)
         row = np.arange(len(truth))
-        return self._sums(self._place[row, truth], self._weight[row, truth])
+        return self._sums(self.place[row, truth], self._weight[row, truth])
 
     def tables(
-        self, truth: np.ndarray, ends: tuple[float, float] | None = None
+        self,
+        truth: np.ndarray,
+        ends: tuple[float, float] | None = None,
+        squares: np.ndarray | None = None,
     ) -> tuple[ReliabilityBins, ...]:
         """Returns the table of each column, for `truth` as in `correct`.
 
-        `ends` are those of `Events`.
+        `ends` are those of `Events`; `squares` are those of `truth`, if rows stand for
+        several of which it is the mean.
         """
         sums = zip(self.count, self.confidence, self.correct(truth))
         hows = [{"edges": self.edges, "num_rows": rows} for rows in self._num_rows]
         if ends is not None:
-            for how, squares in zip(hows, self.correct(truth**2)):
-                how |= {"squares": squares, "ends": ends}
+            squares = truth**2 if squares is None else squares
+            for how, of_bins in zip(hows, self.correct(squares)):
+                how |= {"squares": of_bins, "ends": ends}
         made = (ReliabilityBins.from_sums(*s, **how) for s, how in zip(sums, hows))
         return tuple(made)
 

@@ -19,10 +19,9 @@ from keras_robust._inputs.predictions import (
     read_predictions,
     with_class_ids,
 )
-from keras_robust.calibration._bins.binning import bin_events
 from keras_robust.calibration._bins.events import Events, events_of
 from keras_robust.calibration._display.comparison import checked_mapping
-from keras_robust.calibration._report.measures import measured_values, measures_of
+from keras_robust.calibration._report.measures import measured
 from keras_robust.calibration._report.report import CalibrationReport
 
 _OWNER = "calibration_report"
@@ -133,12 +132,16 @@ def calibration_report(
         events = _checked_events(predictions, argument, notion, undone)
         if undone is not None:
             predictions = with_class_ids(_OWNER, predictions)
-        measures = measures_of(predictions, events, num_bins, notion, undone)
-        rng = checks.generator(_OWNER, seed)
         drawn = num_resamples if _are_hard(predictions.label) else 0
-        values = measured_values(predictions, events, measures, drawn, rng, undone)
-        results[name] = {m.name: (m, value) for m, value in zip(measures, values)}
-        bins[name] = bin_events(events, num_bins, "equal_width")
+        results[name], bins[name] = measured(
+            predictions,
+            events,
+            num_bins=num_bins,
+            notion=notion,
+            num_resamples=drawn,
+            rng=checks.generator(_OWNER, seed),
+            undone=undone,
+        )
         if settings and settings["num_classes"] != predictions.prob.shape[-1]:
             raise checks.invalid(
                 _OWNER,
