@@ -27,6 +27,8 @@ class Cells:
         confidence: Mean confidence of each cell.
         squares: Sum of weight times squared confidence, over all rows.
         tables: Bins of the cells, by name of the binning.
+        is_tie: Whether each row has the confidence of the one before it in the order.
+        exact: Whether each cell holds one confidence only.
     """
 
     order: np.ndarray
@@ -36,11 +38,17 @@ class Cells:
     confidence: np.ndarray
     squares: float
     tables: dict[str, Binned]
+    is_tie: np.ndarray
+    exact: bool
 
     def starts_in(self, rows: slice) -> np.ndarray:
         """Returns where cells begin among rows of the order."""
         cells = self.of_row[rows]
         return np.flatnonzero(np.r_[True, cells[1:] != cells[:-1]])
+
+    def ties_in(self, rows: slice) -> np.ndarray:
+        """Returns where different confidences begin among rows of the order."""
+        return np.flatnonzero(np.r_[True, ~self.is_tie[rows][1:]])
 
     def events(self, like: Events) -> Events:
         """Returns the cells as events, whose correctness is given elsewhere."""
@@ -57,9 +65,10 @@ def cells_of(events: Events, tables: dict[str, Binned]) -> Cells:
     """Returns the cells of events that are in bins."""
     order = np.argsort(events.confidence, kind="stable")
     confidence, weight = events.confidence[order], events.weight[order]
-    changes = confidence[1:] != confidence[:-1]
-    begins = np.r_[True, changes]
-    if begins.sum() > _NUM_CELLS:
+    is_tie = np.r_[False, confidence[1:] == confidence[:-1]]
+    begins = ~is_tie
+    exact = begins.sum() <= _NUM_CELLS
+    if not exact:
         # By where equal confidences begin, so that they stay together.
         first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
         part = first * _NUM_CELLS // len(order)
@@ -84,6 +93,8 @@ def cells_of(events: Events, tables: dict[str, Binned]) -> Cells:
         mean,
         float(weight @ confidence**2),
         of_cells,
+        is_tie,
+        bool(exact),
     )
 
 

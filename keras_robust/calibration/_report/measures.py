@@ -173,7 +173,10 @@ def _parts_of_brier(
     squares = None if cells is None else cells.squares
 
     def of_parts(name: str) -> Function:
-        return lambda came: getattr(corp(came.correct, squares), name)
+        def function(came: Outcome) -> float:
+            return getattr(corp(came.correct, squares, came.discrimination), name)
+
+        return function
 
     about = "class 1" if positive else "top label"
     if not two_classes:  # else it is the Brier score itself

@@ -1,9 +1,7 @@
 """Labels as a calibrated model would have them, and the sums that they make."""
 
-import sys
-import time
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,12 +9,16 @@ from keras_robust._inputs.matrices import Correction
 from keras_robust._inputs.predictions import Predictions
 from keras_robust.calibration._bins.binning import binned
 from keras_robust.calibration._report.cells import Cells
+from keras_robust.calibration._report.isotonic import Steps, discrimination
+from keras_robust.calibration._report.progress import progress
 from keras_robust.calibration._scores import proper
 
 # Numbers that are worked on at once: as many as stay in a core's own cache.
 _CHUNK = 2**15
 # Numbers that sums over resamples may take up at once.
 _ROOM = 2**22
+# So many steps has an isotonic fit to a chunk of rows, about.
+_STEPS_OF_A_PART = 40
 # From so many classes on, looking a label up takes less time than comparing.
 _MANY_CLASSES = 64
 
@@ -30,6 +32,8 @@ class Outcome(NamedTuple):
         nll: Mean negative log-likelihood.
         brier: Brier score.
         classwise: Class-wise ECE, or NaN where it is not asked for.
+        discrimination: That of the event by isotonic regression over all rows, where
+            cells are too coarse to tell; else None.
     """
 
     correct: np.ndarray
@@ -37,6 +41,7 @@ class Outcome(NamedTuple):
     nll: float
     brier: float
     classwise: float
+    discrimination: float | None = None
 
 
 class Costs(NamedTuple):
@@ -125,18 +130,20 @@ def drawn(
     """
     num_classes = predictions.prob.shape[-1]
     bins = 0 if confidence is None else confidence.size
-    block = max(1, min(num_resamples, _ROOM // (len(cells.weight) + bins)))
     parts = -(-len(predictions.weight) // max(1, _CHUNK // num_classes))
+    steps = 0 if cells.exact else 2 * _STEPS_OF_A_PART * parts
+    block = _ROOM // (len(cells.weight) + bins + steps)
+    block = max(1, min(num_resamples, block))
     starts = range(0, num_resamples, block)
-    steps = iter(progress(len(starts) * parts, "labels as the model would have them"))
+    shown = iter(progress(len(starts) * parts, "labels as the model would have them"))
     for start in starts:
         count = min(block, num_resamples - start)
         sums = _Sums(count, cells, confidence, undone)
         for rows, part in parts_of(predictions, cells.order):
             sums.add(rows, part, rng)
-            next(steps)
+            next(shown)
         yield from sums.outcomes()
-    next(steps, None)
+    next(shown, None)
 
 
 class _Sums:
@@ -155,6 +162,8 @@ class _Sums:
         self._nll, self._brier = np.zeros(count), np.zeros(count)
         size = 0 if confidence is None else confidence.size
         self._classes = np.zeros(count * size)
+        self._isotonic = undone is None and not cells.exact
+        self._steps: list[Steps] = []
 
     def add(self, rows: slice, part: Predictions, rng: np.random.Generator) -> None:
         """Draws labels of some rows, as often as there are resamples."""
@@ -172,6 +181,8 @@ class _Sums:
         into = slice(places[0], places[-1] + 1)
         classes = self._places(part)
         base = num_classes * np.arange(num_rows)
+        ties = self._cells.ties_in(rows)
+        steps: list[Steps] = []
         step = max(1, 2 * _CHUNK // num_rows)
         for start in range(0, len(self._nll), step):
             these = slice(start, min(start + step, len(self._nll)))
@@ -184,12 +195,16 @@ class _Sums:
                 self._squares[these, into] += np.add.reduceat(
                     terms * correct, first, axis=1
                 )
+            if self._isotonic:
+                steps.append(Steps.fitted(correct, weight, ties))
             self._correct[these, into] += np.add.reduceat(correct, first, axis=1)
             at = label + base
             for total, table in zip((self._nll, self._brier), tables):
                 total[these] += table.take(at).sum(axis=1)
             if classes is not None:
                 self._add_classes(these, label, at, classes, weight)
+        if steps:
+            self._steps.append(Steps.joined(steps))
 
     def _places(self, part: Predictions) -> np.ndarray | None:
         if self._confidence is None:
@@ -231,7 +246,9 @@ class _Sums:
                 gaps = np.abs(self._confidence.ravel() - came).sum()
                 classwise = gaps / (total * len(self._confidence))
             correct = self._correct[k] / mass
-            yield Outcome(correct, squares, nll, self._brier[k] / total, classwise)
+            brier = self._brier[k] / total
+            apart = discrimination(self._steps, k) if self._steps else None
+            yield Outcome(correct, squares, nll, brier, classwise, apart)
 
 
 class _Draw:
@@ -258,26 +275,3 @@ class _Draw:
         drawn *= 1 - 1e-12  # the sum with a row's number would round to the next row
         label = np.searchsorted(self._sorted, drawn + self._row, side="right")
         return np.minimum(label - num_classes * self._row, num_classes - 1)
-
-
-def progress(count: int, what: str) -> Iterable[int]:
-    """Yields 0 to count, and shows how far it got if that takes more than 2 seconds."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return _plain_progress(count, what)
-    return tqdm(range(count), desc=what, delay=2, leave=False, disable=None)
-
-
-def _plain_progress(count: int, what: str) -> Iterator[int]:
-    err: Any = sys.stderr
-    shown, begun = -1, time.monotonic()
-    for step in range(count):
-        yield step
-        percent = 100 * (step + 1) // count
-        late = time.monotonic() - begun > 2
-        if late and percent > shown and err is not None and err.isatty():
-            err.write(f"\r{what}: {percent} %")
-            shown = percent
-    if shown >= 0:
-        err.write("\r" + " " * (len(what) + 8) + "\r")

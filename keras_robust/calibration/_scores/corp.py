@@ -106,19 +106,22 @@ class Corp:
         )
 
     def __call__(
-        self, correct: np.ndarray, squares: float | None = None
+        self,
+        correct: np.ndarray,
+        squares: float | None = None,
+        discrimination: float | None = None,
     ) -> BrierDecomposition:
         """Returns the parts.
 
         With `squares`, rows stand for many whose correctness is 0 or 1, and on average
-        `correct`; it is the sum of weight times squared confidence over all of them.
+        `correct`; it is the sum of weight times squared confidence over all of them. A
+        `discrimination` that is known already is that of a finer fit.
         """
         if not len(correct):
             return BrierDecomposition(0.0, 0.0, 0.0, 0.0)
         weight, mass, values = self._weight, self._mass, self._values
         total = mass.sum()
         mean = np.bincount(self._group, weights=weight * correct) / mass
-        fitted = self._isotonic.isotonic_regression(mean, sample_weight=mass)
         base = mass @ mean / total
         if squares is None:
             brier = float(weight @ (self._confidence - correct) ** 2 / total)
@@ -128,6 +131,10 @@ class Corp:
             came = weight @ (correct * (1 - 2 * self._confidence))
             brier = float((squares + came) / total)
             uncertainty = float(base * (1 - base))
+        if discrimination is not None:
+            parts = (brier - uncertainty + discrimination, discrimination, uncertainty)
+            return BrierDecomposition(brier, *parts)
+        fitted = self._isotonic.isotonic_regression(mean, sample_weight=mass)
         # The score S of a forecast f is the mean of (f - mean)² over groups, plus the
         # scatter within groups, which is the same for every f and cancels below.
         # Miscalibration is by how much S(values) exceeds S(fitted). Discrimination is
