@@ -23,6 +23,7 @@ from keras_robust.calibration._bins.events import Events, events_of
 from keras_robust.calibration._display.comparison import checked_mapping
 from keras_robust.calibration._report.measures import measured
 from keras_robust.calibration._report.report import CalibrationReport
+from keras_robust.calibration._report.verdict import mended, of_models
 
 _OWNER = "calibration_report"
 
@@ -48,6 +49,9 @@ def calibration_report(
     times with those probabilities (consistency resampling). An error below its null's
     95 % quantile says nothing against the model. Soft targets, other than one-hot ones,
     are not drawn by chance: with them no measure has a null value.
+
+    It begins with a verdict in words on each model, and says whether a temperature
+    would mend it, as far as the labels tell.
 
     With a `noise_matrix` all of it is about the *true* labels, estimated from noisy
     ones. The null values are what a calibrated model would show on as many labels with
@@ -114,7 +118,7 @@ def calibration_report(
     undone = correction(_OWNER, noise_matrix)
     named = isinstance(y_prob, Mapping)
     models = checked_mapping(_OWNER, "y_prob", y_prob if named else {"model": y_prob})
-    results, bins, settings = {}, {}, {}
+    results, bins, would, settings = {}, {}, {}, {}
     said: set[str] = set()
     for name, scores in models.items():
         argument = f"y_prob[{name!r}]" if named else "y_prob"
@@ -142,6 +146,9 @@ def calibration_report(
             rng=checks.generator(_OWNER, seed),
             undone=undone,
         )
+        would[name] = None
+        if drawn and undone is None and results[name]["ece"][1].outside:
+            would[name] = mended(predictions, events, num_bins)
         if settings and settings["num_classes"] != predictions.prob.shape[-1]:
             raise checks.invalid(
                 _OWNER,
@@ -159,7 +166,8 @@ def calibration_report(
     if undone is not None:
         settings["noise_matrix"] = undone.matrix.tolist()
     settings["version"] = __version__
-    return CalibrationReport(results, bins, settings)
+    verdicts = of_models(results, would, notion)
+    return CalibrationReport(results, bins, verdicts, settings)
 
 
 def _are_hard(label: np.ndarray) -> bool:

@@ -9,6 +9,7 @@ from keras_robust._inputs.matrices import Correction
 from keras_robust._inputs.predictions import Predictions
 from keras_robust.calibration._bins.binning import binned
 from keras_robust.calibration._report.cells import Cells
+from keras_robust.calibration._report.draw import Draw
 from keras_robust.calibration._report.isotonic import Steps, discrimination
 from keras_robust.calibration._report.progress import progress
 from keras_robust.calibration._scores import proper
@@ -19,8 +20,6 @@ _CHUNK = 2**15
 _ROOM = 2**22
 # So many steps has an isotonic fit to a chunk of rows, about.
 _STEPS_OF_A_PART = 40
-# From so many classes on, looking a label up takes less time than comparing.
-_MANY_CLASSES = 64
 
 
 class Outcome(NamedTuple):
@@ -58,17 +57,19 @@ def parts_of(predictions: Predictions, order: np.ndarray | None = None) -> Itera
     for start in range(0, num_rows, size):
         stop = min(start + size, num_rows)
         rows = slice(start, stop) if order is None else order[start:stop]
-        logits = predictions.logits
-        yield (
-            slice(start, stop),
-            predictions._replace(
-                prob=predictions.prob[rows],
-                label=predictions.label[rows],
-                weight=predictions.weight[rows],
-                logits=None if logits is None else logits[rows],
-                row=predictions.row[rows],
-            ),
-        )
+        yield slice(start, stop), rows_of(predictions, rows)
+
+
+def rows_of(predictions: Predictions, rows: slice | np.ndarray) -> Predictions:
+    """Returns some of the rows."""
+    logits = predictions.logits
+    return predictions._replace(
+        prob=predictions.prob[rows],
+        label=predictions.label[rows],
+        weight=predictions.weight[rows],
+        logits=None if logits is None else logits[rows],
+        row=predictions.row[rows],
+    )
 
 
 def costs_of(part: Predictions) -> Costs:
@@ -132,8 +133,7 @@ def drawn(
     bins = 0 if confidence is None else confidence.size
     parts = -(-len(predictions.weight) // max(1, _CHUNK // num_classes))
     steps = 0 if cells.exact else 2 * _STEPS_OF_A_PART * parts
-    block = _ROOM // (len(cells.weight) + bins + steps)
-    block = max(1, min(num_resamples, block))
+    block = min(num_resamples, max(1, _ROOM // (len(cells.weight) + bins + steps)))
     starts = range(0, num_resamples, block)
     shown = iter(progress(len(starts) * parts, "labels as the model would have them"))
     for start in starts:
@@ -160,8 +160,7 @@ class _Sums:
         self._correct = np.zeros((count, len(cells.weight)))
         self._squares = None if undone is None else np.zeros_like(self._correct)
         self._nll, self._brier = np.zeros(count), np.zeros(count)
-        size = 0 if confidence is None else confidence.size
-        self._classes = np.zeros(count * size)
+        self._classes = np.zeros(0 if confidence is None else count * confidence.size)
         self._isotonic = undone is None and not cells.exact
         self._steps: list[Steps] = []
 
@@ -175,7 +174,7 @@ class _Sums:
             with np.errstate(invalid="ignore"):
                 costs = Costs(*(table @ undone.inverse.T for table in costs))
         tables = [(table * weight[:, None]).ravel() for table in costs]
-        draw = _Draw(prob)
+        draw = Draw(prob)
         event = self._cells.event[rows]
         first, places = self._cells.starts_in(rows), self._cells.of_row[rows]
         into = slice(places[0], places[-1] + 1)
@@ -249,29 +248,3 @@ class _Sums:
             brier = self._brier[k] / total
             apart = discrimination(self._steps, k) if self._steps else None
             yield Outcome(correct, squares, nll, brier, classwise, apart)
-
-
-class _Draw:
-    """Labels of some rows, drawn with probabilities (n, K) again and again."""
-
-    def __init__(self, prob: np.ndarray) -> None:
-        upper = np.cumsum(prob, axis=-1)
-        upper /= upper[:, -1:]
-        self._shape = upper.shape
-        # One sorted array for all rows, or one array for each class but the last.
-        many = upper.shape[-1] > _MANY_CLASSES
-        self._row = np.arange(len(upper))
-        self._sorted = (upper + self._row[:, None]).ravel() if many else None
-        self._upper = None if many else np.ascontiguousarray(upper[:, :-1].T)
-
-    def __call__(self, times: int, rng: np.random.Generator) -> np.ndarray:
-        num_rows, num_classes = self._shape
-        drawn = rng.random((times, num_rows))
-        if self._sorted is None:
-            label = np.zeros(drawn.shape, "int16")
-            for upper in self._upper:
-                label += drawn >= upper
-            return label
-        drawn *= 1 - 1e-12  # the sum with a row's number would round to the next row
-        label = np.searchsorted(self._sorted, drawn + self._row, side="right")
-        return np.minimum(label - num_classes * self._row, num_classes - 1)

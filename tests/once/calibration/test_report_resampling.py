@@ -10,6 +10,7 @@ from sklearn.isotonic import isotonic_regression
 
 from keras_robust.calibration import calibration_report
 from keras_robust.calibration._report import cells, progress, resampling
+from keras_robust.calibration._report.draw import Draw
 from keras_robust.calibration._report.isotonic import Steps, discrimination
 
 RNG = np.random.default_rng(1)
@@ -24,7 +25,7 @@ LOOSE = {
     "aurc": 1e-3,
     "miscalibration": 0.01,
     "discrimination": 1e-4,
-    "brier_top_label": 1e-4,
+    "brier_top_label": 1e-3,
 }
 
 
@@ -56,14 +57,14 @@ def test_cells_give_the_null_values_of_rows(weighted, tied, monkeypatch):
     for name, values in exact.items():
         tight = LOOSE.get(name, 1e-9)
         assert same[name] == pytest.approx(values, rel=tight, abs=1e-12), name
-        assert coarse[name][0] == pytest.approx(values[0], rel=0.35, abs=0.003), name
+        assert coarse[name][0] == pytest.approx(values[0], rel=0.35, abs=0.02), name
 
 
 @pytest.mark.parametrize("num_classes", [3, 100])
 def test_labels_are_drawn_with_their_probabilities(num_classes):
     prob = RNG.dirichlet(np.full(num_classes, 0.3), 5)
     prob[0] = np.eye(num_classes)[1]
-    label = resampling._Draw(prob)(20_000, np.random.default_rng(0))
+    label = Draw(prob)(20_000, np.random.default_rng(0))
     assert label.shape == (20_000, 5)
     for row, p in enumerate(prob):
         share = np.bincount(label[:, row], minlength=num_classes) / 20_000
@@ -114,8 +115,8 @@ def test_a_report_can_be_pickled_and_is_small():
 
 
 def test_memory_stays_below_twice_that_of_the_predictions():
-    prob = RNG.dirichlet(np.ones(20), 100_000)  # 16 MB
-    labels = prob.argmax(1)
+    prob = RNG.dirichlet(np.ones(20), 200_000)  # 32 MB
+    labels = prob.argmax(1)  # miscalibrated: a temperature is looked for
     calibration_report(labels[:50], prob[:50], num_resamples=1)  # imports
     tracemalloc.start()
     calibration_report(labels, prob, num_resamples=2)
