@@ -1,5 +1,8 @@
 """Numbers of any library as NumPy arrays."""
 
+import decimal
+import numbers
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,9 @@ def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
         fix = "Pass one array."
         raise checks.invalid(owner, argument, shape, str(error), fix) from error
     if array.dtype.kind == "O" and hasattr(values, "to_numpy"):  # pandas, with its NA
-        array = values.to_numpy(dtype="float64", na_value=np.nan)
+        array = values.to_numpy()
+    if array.dtype.kind == "O":
+        array = _of_objects(owner, argument, array)
     # ml_dtypes.bfloat16, which has no NumPy kind of its own, converts to float32.
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise checks.invalid_type(
@@ -32,10 +37,53 @@ def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
             argument,
             "of numbers",
             f"a {type(values).__name__} of dtype {array.dtype}",
-            "Convert class names to integer ids; several models go into "
-            "`ReliabilityComparison` or `calibration_report`.",
+            _fix_for(array),
         )
     return array
+
+
+def _of_objects(owner: str, argument: str, array: np.ndarray) -> np.ndarray:
+    """Returns numbers that are Python objects, as `.values` of a mixed frame are."""
+    wrong = [x for x in array.ravel() if not _is_number(x)]
+    if not wrong:
+        flat = [np.nan if _is_missing(x) else float(x) for x in array.ravel()]
+        return np.array(flat, "float64").reshape(array.shape)
+    first, fix = wrong[0], "Convert class names to integer ids."
+    if isinstance(first, Mapping):
+        fix = "Several models go into `ReliabilityComparison` or `calibration_report`."
+    elif isinstance(first, (Sequence, np.ndarray)) and not isinstance(first, str):
+        fix = "Rows must be of one length: pad them, or concatenate their positions."
+    elif hasattr(first, "toarray"):
+        fix = "Pass `.toarray()` of a sparse matrix."
+    elif not isinstance(first, str):
+        fix = "Convert it with `.astype(float)`."
+    expected, received = "of numbers", f"an object such as {_short(first)}"
+    raise checks.invalid_type(owner, argument, expected, received, fix)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (numbers.Real, decimal.Decimal, np.bool_)) or _is_missing(x)
+
+
+def _is_missing(x: Any) -> bool:
+    return x is None or type(x).__name__ == "NAType"  # pandas's, which may not be there
+
+
+def _short(x: Any) -> str:
+    text = repr(x) if isinstance(x, str) else f"one of type {type(x).__name__}"
+    return text if len(text) < 40 else f"{text[:36]} ..."
+
+
+def _fix_for(array: np.ndarray) -> str:
+    if array.dtype.kind == "c":
+        return "Complex numbers are neither labels nor probabilities."
+    if array.dtype.kind in "US" and array.size:
+        try:
+            array.astype("float64")
+        except ValueError:
+            return "Convert class names to integer ids."
+        return "They are numbers as text: convert them with `.astype(float)`."
+    return "Convert it with `.astype(float)`."
 
 
 def as_numpy(values: Any) -> np.ndarray:

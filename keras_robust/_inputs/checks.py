@@ -165,9 +165,17 @@ def optional_module(
     except ImportError as error:
         package = package or name.split(".")[0]
         package = {"sklearn": "scikit-learn"}.get(package, package).replace("_", "-")
-        raise ImportError(
-            f"{owner} needs {package}: pip install 'keras-robust[{extra}]'."
-        ) from error
+        raise ImportError(f"{owner} needs {package}: {install(package, extra)}") from (
+            error
+        )
+
+
+def install(package: str, extra: str) -> str:
+    """Returns how to install what an extra of this package brings."""
+    return (
+        f"pip install {package}, or in a clone of keras_robust pip install "
+        f"'.[{extra}]' for all that goes with it."
+    )
 
 
 def generator(owner: str, seed: Any) -> np.random.Generator:

@@ -7,7 +7,11 @@ import numpy as np
 
 from keras_robust._inputs import arrays, checks
 from keras_robust._inputs.labels import TARGET_SUM_SLACK
-from keras_robust._inputs.predictions import check_sums, checked_scores
+from keras_robust._inputs.scores import (
+    check_sums,
+    checked_scores,
+    warn_if_no_logits,
+)
 from keras_robust._numerics import probability_slack
 from keras_robust._theory.simplex import log_of, log_softmax
 
@@ -46,7 +50,9 @@ def log_probabilities(
     row = np.arange(math.prod(array.shape[:-1]))
     flat = array.reshape(len(row), array.shape[-1])
     scores = checked_scores(owner, argument, flat, from_logits, row)
-    if not from_logits:
+    if from_logits:
+        warn_if_no_logits(owner, argument, scores, single=False, said=set())
+    else:
         scores = np.clip(scores, 0, 1)
         check_sums(owner, argument, scores, row)
         scores = log_of(scores)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.arrays import as_numpy, numeric
+from keras_robust._inputs.arrays import as_numpy
 from keras_robust._inputs.batches import labelled_batches
 from keras_robust._inputs.predictions import (
     Predictions,
@@ -58,6 +58,7 @@ def predicted(
             "no batch",
             "A generator that was read before is used up.",
         )
+    said: set[str] = set()
     for number, (x, y, weight) in enumerate(itertools.chain([first], batches)):
         if isinstance(data, tuple):
             outputs = model.predict(x, batch_size=batch_size, verbose=0)
@@ -66,19 +67,17 @@ def predicted(
             outputs = model.predict_on_batch(x)
         try:
             scores, y, weight = _of_output(owner, model, outputs, output, y, weight)
-            scores = numeric(owner, "y_pred", scores)
-            labels = numeric(owner, "y", _dense(owner, "y", y))
-            if labels.shape == scores.shape:
-                labels = np.moveaxis(labels, axis, -1)
             part = read_predictions(
                 owner,
-                labels,
-                np.moveaxis(scores, axis, -1),
+                _dense(owner, "y", y),
+                scores,
                 from_logits=from_logits,
                 sample_weight=weight,
                 ignore_class=ignore_class,
+                axis=axis,
                 argument="y_pred",
                 label_argument="y",
+                said=said,
             )
             part = checked_distributions(owner, part, "y_pred")
         except (TypeError, ValueError) as error:

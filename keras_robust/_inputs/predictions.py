@@ -7,6 +7,12 @@ import numpy as np
 from keras_robust._inputs import checks
 from keras_robust._inputs.arrays import numeric
 from keras_robust._inputs.labels import TARGET_SUM_SLACK
+from keras_robust._inputs.options import checked_axis
+from keras_robust._inputs.scores import (
+    check_sums,
+    checked_scores,
+    warn_if_no_logits,
+)
 from keras_robust._numerics import probability_slack
 from keras_robust._theory import simplex
 
@@ -51,20 +57,21 @@ def read_predictions(
     from_logits: bool,
     sample_weight: Any,
     ignore_class: int | None,
+    axis: int = -1,
     argument: str = "y_prob",
     label_argument: str = "y_true",
+    said: set[str] | None = None,
 ) -> Predictions:
     """Checks predictions and flattens them to rows, ignored ones left out.
 
     `argument` and `label_argument` are what the caller calls `y_prob` and `y_true`, for
-    the errors.
+    the errors; `said` is a set that calls share which should warn of the same thing
+    only once. Float64 probabilities of which every row counts are not copied.
     """
     from_logits = checks.flag(owner, "from_logits", from_logits)
     ignore_class = checks.ignored_class(owner, ignore_class)
     scores = numeric(owner, argument, y_prob)
     y_true = numeric(owner, label_argument, y_true)
-    if scores.ndim == 0 or scores.shape[-1] == 0:
-        raise _shape_error(owner, label_argument, y_true, argument, scores)
     if scores.ndim == 1 and y_true.ndim == 1:
         raise checks.invalid(
             owner,
@@ -73,6 +80,9 @@ def read_predictions(
             f"{argument}.shape={scores.shape}, {label_argument}.shape={y_true.shape}",
             f"For a single sigmoid output pass {argument}[:, None].",
         )
+    y_true, scores = _classes_last(owner, y_true, argument, scores, axis)
+    if scores.ndim == 0 or scores.shape[-1] == 0:
+        raise _shape_error(owner, label_argument, y_true, argument, scores)
     dtype = np.dtype("float64") if from_logits else _floating(scores.dtype)
     positions, single = scores.shape[:-1], scores.shape[-1] == 1
     if y_true.shape == (*positions, 1):
@@ -91,16 +101,40 @@ def read_predictions(
         ignored = y_true[..., ignore_class] == 1 if own else ignored.all(axis=-1)
     keep = ~ignored & (weight > 0)
     row = np.flatnonzero(keep)
-    scores = checked_scores(owner, argument, scores[keep], from_logits, row)
+    y_true, scores, weight = _counted(keep, (y_true, scores, weight))
+    scores = checked_scores(owner, argument, scores, from_logits, row)
     if from_logits:
-        from scipy import special  # not at the top: that takes a quarter of a second
-
-        prob = special.softmax(scores, axis=-1)
-    else:
+        said = set() if said is None else said
+        warn_if_no_logits(owner, argument, scores, single=single, said=said)
+        prob = simplex.softmax(scores)
+    elif scores.size and not (scores.min() >= 0 and scores.max() <= 1):
         prob = np.clip(scores, 0.0, 1.0)
-    label = _labels(owner, label_argument, y_true[keep], prob.shape[-1], single, row)
+    else:
+        prob = scores
+    label = _labels(owner, label_argument, y_true, prob.shape[-1], single, row)
     logits = scores if from_logits else None
-    return Predictions(prob, label, weight[keep], dtype, logits, row)
+    return Predictions(prob, label, weight, dtype, logits, row)
+
+
+def _classes_last(
+    owner: str, y_true: np.ndarray, argument: str, scores: np.ndarray, axis: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    axis = checked_axis(owner, axis, scores if scores.ndim else None, argument)
+    if axis == -1 or not scores.ndim:
+        return y_true, scores
+    # Soft targets, and class ids with an axis of size 1 where the classes would be.
+    same = y_true.shape == scores.shape
+    if same or (y_true.ndim == scores.ndim and y_true.shape[axis] == 1):
+        y_true = np.moveaxis(y_true, axis, -1)
+    return y_true, np.moveaxis(scores, axis, -1)
+
+
+def _counted(keep: np.ndarray, arrays: tuple) -> tuple:
+    """Returns the positions of arrays that count, as rows."""
+    if not keep.all():
+        return tuple(array[keep] for array in arrays)
+    size, axes = keep.size, keep.ndim
+    return tuple(array.reshape(size, *array.shape[axes:]) for array in arrays)
 
 
 def with_class_ids(owner: str, predictions: Predictions) -> Predictions:
@@ -120,10 +154,6 @@ def with_class_ids(owner: str, predictions: Predictions) -> Predictions:
     return predictions._replace(label=predictions.class_id)
 
 
-# Lax enough for rows printed with a few digits; sigmoids of many classes are caught.
-_ROW_SUM_SLACK = 0.01
-
-
 def checked_distributions(
     owner: str, predictions: Predictions, argument: str = "y_prob"
 ) -> Predictions:
@@ -132,19 +162,15 @@ def checked_distributions(
     return predictions
 
 
-def check_sums(owner: str, argument: str, prob: np.ndarray, row: np.ndarray) -> None:
-    """Raises unless rows of probabilities (N, K) sum to 1; `row` are their numbers."""
-    off = np.abs(prob.sum(axis=-1) - 1) > _ROW_SUM_SLACK
-    if off.any():
-        first = int(np.flatnonzero(off)[0])
+def check_repetitions(owner: str, rows: int, total: float) -> None:
+    """Raises for weights so small that they cannot be meant as repetitions of rows."""
+    if total < rows / 2:
         raise checks.invalid(
             owner,
-            argument,
-            "distributions, with rows summing to 1",
-            f"{int(off.sum())} other rows, the first row {row[first]} with a sum of "
-            f"{prob[first].sum():.6g}",
-            "For logits pass from_logits=True; for independent labels look at one at "
-            "a time.",
+            "sample_weight",
+            "repetitions of rows, of at least half their number in all",
+            f"weights that sum to {total:.6g} for {rows} rows",
+            f"Multiply them by {rows / total:.6g}, so that they are 1 on average.",
         )
 
 
@@ -184,7 +210,7 @@ def _swapped(y_true: np.ndarray, scores: np.ndarray) -> bool:
 def spread_weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
     """Returns weights, one for each position, checked."""
     if sample_weight is None:
-        return np.ones(positions)
+        return np.broadcast_to(1.0, positions)
     weight = numeric(owner, "sample_weight", sample_weight).astype("float64")
     if weight.shape == (*positions, 1):
         weight = weight[..., 0]
@@ -209,40 +235,6 @@ def spread_weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarr
     )
 
 
-def checked_scores(
-    owner: str, argument: str, scores: np.ndarray, from_logits: bool, row: np.ndarray
-) -> np.ndarray:
-    """Returns rows (N, K) in float64, two classes for K = 1, or raises."""
-    slack = probability_slack(scores.dtype.name)
-    given, scores = scores, scores.astype("float64")
-    if from_logits:
-        bad = np.isnan(scores) | np.isposinf(scores)
-        if scores.shape[-1] > 1:
-            bad |= np.isneginf(scores).all(axis=-1, keepdims=True)
-    else:
-        bad = ~((scores >= -slack) & (scores <= 1 + slack))
-    if bad.any():
-        first = int(np.flatnonzero(bad.any(axis=-1))[0])
-        raise checks.invalid(
-            owner,
-            argument,
-            "free of NaN and infinity" if from_logits else "in [0, 1], with no NaN",
-            f"{int(bad.any(axis=-1).sum())} bad rows, the first row {row[first]}: "
-            f"{scores[first].tolist()[:5]}",
-            "Drop rows without a prediction."
-            if from_logits
-            else "For logits pass from_logits=True; drop rows without a prediction.",
-        )
-    if scores.shape[-1] == 1:
-        # 1 - p in the dtype of p, as two outputs of a model would be.
-        whole = given.dtype.kind in "biu"
-        other = (
-            np.zeros_like(scores) if from_logits else 1 - (scores if whole else given)
-        )
-        scores = np.concatenate([other.astype("float64"), scores], axis=-1)
-    return scores
-
-
 def _labels(
     owner: str,
     argument: str,
@@ -251,25 +243,30 @@ def _labels(
     single: bool,
     row: np.ndarray,
 ) -> np.ndarray:
+    slack = probability_slack(y_true.dtype.name)
+    fix = "Mark positions without a label with `ignore_class`."
     if single:
-        y_true = np.stack([1.0 - y_true, y_true], axis=-1)
-    if y_true.ndim == 1:
+        bad = ~((y_true >= -slack) & (y_true <= 1 + slack))
+        expected = "0 or 1, or the probability of class 1, for a single output"
+        fix = f"Class 1 is what `y_prob` is the probability of. {fix}"
+    elif y_true.ndim == 1:
         bad = ~((y_true >= 0) & (y_true < num_classes) & (y_true == np.floor(y_true)))
         expected = f"whole class ids in [0, {num_classes})"
-        dtype = "int64"
     else:
-        slack = probability_slack(y_true.dtype.name)
         bad = ~((y_true >= -slack) & (y_true <= 1 + slack)).all(axis=-1)
         bad |= np.abs(y_true.sum(axis=-1, dtype="float64") - 1) > TARGET_SUM_SLACK
         expected = "distributions: in [0, 1], rows summing to 1"
-        dtype = "float64"
     if bad.any():
+        if y_true.ndim == 1 and y_true.min() == 1 and y_true.max() == num_classes:
+            fix = f"Subtract 1: labels from 1 to {num_classes} are one too large."
         raise checks.invalid(
             owner,
             argument,
             expected,
             f"{int(bad.sum())} bad labels, the first {y_true[bad][0].tolist()} in row "
             f"{row[bad][0]}",
-            "Mark positions without a label with `ignore_class`.",
+            fix,
         )
-    return y_true.astype(dtype)
+    if single:
+        return np.stack([1.0 - y_true, y_true], axis=-1).astype("float64")
+    return y_true.astype("int64" if y_true.ndim == 1 else "float64")

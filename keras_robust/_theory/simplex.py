@@ -3,6 +3,14 @@
 import numpy as np
 
 
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Returns probabilities (..., K), in one new array of the size of `scores`."""
+    prob = scores - scores.max(axis=-1, keepdims=True, initial=-np.inf)
+    np.exp(prob, out=prob)
+    prob /= prob.sum(axis=-1, keepdims=True)
+    return prob
+
+
 def log_softmax(scores: np.ndarray) -> np.ndarray:
     """Returns log-probabilities (..., K); a score of -inf is a class ruled out."""
     from scipy import special  # not at the top: that takes a quarter of a second

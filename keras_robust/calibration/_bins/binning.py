@@ -19,6 +19,7 @@ def bin_predictions(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
     noise_matrix: Any = None,
 ) -> ReliabilityBins:
     """Bins predictions by their confidence.
@@ -50,6 +51,8 @@ def bin_predictions(
         ignore_class: Label of positions to leave out. A soft target is left out where
             all its entries equal it or, if it is one of the K classes, where it is
             that class's one-hot row. None leaves out nothing. Defaults to -100.
+        axis: Axis of the classes in `y_prob`, and in soft targets: 1 for predictions of
+            shape `(N, K, H, W)`. Defaults to -1.
         noise_matrix: Transition matrix T of the noise in `y_true`, of shape `(K, K)`,
             T[i, j] = P(given j | true i), or a `noise.MatrixEstimate`: to measure on
             the true labels, of which only noisy ones are at hand. Correctness is then
@@ -98,6 +101,7 @@ def bin_predictions(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
         noise_matrix=noise_matrix,
     )
     return bin_events(events, num_bins, binning)
@@ -117,6 +121,7 @@ class Binned:
         edges: As given.
         count: Sums of the weights in each bin, of shape `(columns, num_bins)`.
         confidence: Sums of weight times confidence.
+        place: The bin of each confidence, those of one column after those of another.
     """
 
     def __init__(
@@ -129,11 +134,13 @@ class Binned:
         self.edges = edges
         self._shape = columns, num_bins = confidence.shape[-1], len(edges) - 1
         # The bins of one column after those of another; in place, as it may be large.
-        self._place = index
-        self._place += num_bins * np.arange(columns)
+        self.place = index
+        self.place += num_bins * np.arange(columns)
         self._weight = np.broadcast_to(weight, confidence.shape)
-        self.count = self._sums(self._place, self._weight)
-        self.confidence = self._sums(self._place, self._weight * confidence)
+        num_rows = np.count_nonzero(weight, axis=0)  # of one column for all, or of each
+        self._num_rows = np.broadcast_to(num_rows, columns).tolist()
+        self.count = self._sums(self.place, self._weight)
+        self.confidence = self._sums(self.place, self._weight * confidence)
 
     def correct(self, truth: np.ndarray) -> np.ndarray:
         """Returns the sums of weight times truth, of shape (columns, num_bins).
@@ -142,24 +149,28 @@ class Binned:
         column that did, of shape (N,), which takes as much less time.
         """
         if truth.ndim == 2:
-            return self._sums(self._place, self._weight * truth)
+            return self._sums(self.place, self._weight * truth)
         row = np.arange(len(truth))
-        return self._sums(self._place[row, truth], self._weight[row, truth])
+        return self._sums(self.place[row, truth], self._weight[row, truth])
 
     def tables(
-        self, truth: np.ndarray, ends: tuple[float, float] | None = None
+        self,
+        truth: np.ndarray,
+        ends: tuple[float, float] | None = None,
+        squares: np.ndarray | None = None,
     ) -> tuple[ReliabilityBins, ...]:
         """Returns the table of each column, for `truth` as in `correct`.
 
-        `ends` are those of `Events`.
+        `ends` are those of `Events`; `squares` are those of `truth`, if rows stand for
+        several of which it is the mean.
         """
-        columns = zip(self.count, self.confidence, self.correct(truth))
-        if ends is None:
-            made = (ReliabilityBins.from_sums(*c, edges=self.edges) for c in columns)
-            return tuple(made)
-        columns = zip(columns, self.correct(truth**2))
-        how = {"edges": self.edges, "ends": ends}
-        made = (ReliabilityBins.from_sums(*c, squares=s, **how) for c, s in columns)
+        sums = zip(self.count, self.confidence, self.correct(truth))
+        hows = [{"edges": self.edges, "num_rows": rows} for rows in self._num_rows]
+        if ends is not None:
+            squares = truth**2 if squares is None else squares
+            for how, of_bins in zip(hows, self.correct(squares)):
+                how |= {"squares": of_bins, "ends": ends}
+        made = (ReliabilityBins.from_sums(*s, **how) for s, how in zip(sums, hows))
         return tuple(made)
 
     def _sums(self, place: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from keras_robust._inputs.options import (
     checked_norm,
     checked_num_resamples,
 )
+from keras_robust._inputs.predictions import check_repetitions
 from keras_robust.calibration._bins import chance
 from keras_robust.calibration._bins.measured_value import MeasuredValue
 
@@ -63,6 +64,9 @@ class ReliabilityBins:
             the accuracy is the mean, with a `noise_matrix`; else None.
         ends: The smallest and the largest value that such a term can have. Defaults to
             (0, 1).
+        num_rows: How many rows the counts are sums of, where that is known; else None.
+            Weights that sum to less than half of it are no repetitions: all that
+            concerns chance then raises a `ValueError`.
 
     Examples:
         >>> from keras_robust.calibration import bin_predictions
@@ -77,6 +81,7 @@ class ReliabilityBins:
     accuracy: np.ndarray
     variance: np.ndarray | None = field(default=None, kw_only=True)
     ends: tuple[float, float] = field(default=(0.0, 1.0), kw_only=True)
+    num_rows: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         names = ["edges", "count", "confidence", "accuracy"]
@@ -106,6 +111,7 @@ class ReliabilityBins:
         edges: np.ndarray | None = None,
         squares: np.ndarray | None = None,
         ends: tuple[float, float] = (0.0, 1.0),
+        num_rows: int | None = None,
     ) -> "ReliabilityBins":
         """Makes the table from sums over the rows of each bin.
 
@@ -117,6 +123,7 @@ class ReliabilityBins:
             squares: Sums of weight times squared correctness, where that is made of
                 noisy labels with a noise matrix; else None.
             ends: With `squares`, the smallest and largest value of correctness.
+            num_rows: As in `ReliabilityBins`. Defaults to None.
 
         Returns:
             A `ReliabilityBins`.
@@ -130,6 +137,7 @@ class ReliabilityBins:
                 variance = np.maximum(variance, 0.0)  # NaN stays
         edges = bin_edges(len(count)) if edges is None else edges
         terms = {"variance": variance, "ends": ends}
+        terms["num_rows"] = num_rows
         return cls(edges, count, mean_confidence, accuracy, **terms)
 
     @property
@@ -204,12 +212,16 @@ class ReliabilityBins:
         Returns:
             The error, in [0, 1].
 
+        Raises:
+            ValueError: If the weights are no repetitions of rows.
+
         Reference:
             Kumar, Liang, Ma, "Verified Uncertainty Calibration", NeurIPS 2019, eq. 6.
         """
         count, confidence, accuracy = self._used()
         if not len(count):
             return 0.0
+        self._check_repetitions()
         with np.errstate(divide="ignore", invalid="ignore"):
             chance = self._scatter() / (count - 1)
         squares = np.where(count <= 1, 0.0, (accuracy - confidence) ** 2 - chance)
@@ -236,7 +248,8 @@ class ReliabilityBins:
             calibration.
 
         Raises:
-            ValueError: If an argument is outside its range.
+            ValueError: If an argument is outside its range, or the weights are no
+                repetitions of rows.
 
         Reference:
             Bröcker, Smith, "Increasing the Reliability of Reliability Diagrams",
@@ -246,6 +259,7 @@ class ReliabilityBins:
         value = self.ece(norm)
         num_resamples = checked_num_resamples(owner, num_resamples)
         rng = checks.generator(owner, seed)
+        self._check_repetitions()
         count, confidence, _ = self._used()
         if not len(count) or not np.isfinite(value):
             return MeasuredValue.from_draws(value, np.full(num_resamples, value))
@@ -270,9 +284,10 @@ class ReliabilityBins:
             Lower and upper ends, both of shape `(num_bins,)`, NaN for empty bins.
 
         Raises:
-            ValueError: If `level` is not in (0, 1).
+            ValueError: If `level` is not in (0, 1), or the weights are no repetitions.
         """
         level = checked_level("ReliabilityBins", level)
+        self._check_repetitions()
         if self.corrected:
             terms = (self.count, self.accuracy, self.variance, self.ends)
             return chance.corrected_interval(*terms, level)
@@ -292,9 +307,10 @@ class ReliabilityBins:
             a noise matrix, of a normal one as in `null_ece`.
 
         Raises:
-            ValueError: If `level` is not in (0, 1).
+            ValueError: If `level` is not in (0, 1), or the weights are no repetitions.
         """
         level = checked_level("ReliabilityBins", level)
+        self._check_repetitions()
         if self.corrected:
             from scipy.special import ndtri
 
@@ -327,6 +343,11 @@ class ReliabilityBins:
         }
         return pandas.DataFrame(columns)
 
+    def _check_repetitions(self) -> None:
+        # Where the rows are not known, there is at least one in each bin that counts.
+        rows = max(self.num_rows or 0, int((self.count > 0).sum()))
+        check_repetitions("ReliabilityBins", rows, self.total)
+
     def _used(self, min_count: float = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         used = self._taking_part(min_count)
         return self.count[used], self.confidence[used], self.accuracy[used]
@@ -349,9 +370,15 @@ class ReliabilityBins:
             return np.sqrt(chance.scatter_with_ends(*terms) / self.count)
 
     def __repr__(self) -> str:
-        ece = self.null_ece()
+        try:
+            ece = self.null_ece()
+            null = (
+                f" (if calibrated: {ece.null_mean:.4f}, 95 % below "
+                f"{ece.null_upper:.4f})"
+            )
+        except ValueError:  # weights that are no repetitions
+            null = ""
         return (
             f"ReliabilityBins(num_bins={self.num_bins}, n={self.total:g}, "
-            f"ece={ece.value:.4f} (if calibrated: {ece.null_mean:.4f}, 95 % below "
-            f"{ece.null_upper:.4f}), mce={self.mce():.4f})"
+            f"ece={self.ece():.4f}{null}, mce={self.mce():.4f})"
         )

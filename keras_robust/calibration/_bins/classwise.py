@@ -20,6 +20,7 @@ def bin_classwise(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
 ) -> tuple[ReliabilityBins, ...]:
     """Bins each class's probabilities, of all predictions, against that class.
 
@@ -32,6 +33,7 @@ def bin_classwise(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
 
     Returns:
         A `ReliabilityBins` for each class, whose accuracy is the share of that class.
@@ -58,6 +60,7 @@ def bin_classwise(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
     )
     checked_distributions(owner, rows)
     classes = binned(rows.prob, rows.weight[:, None], num_bins, rows.dtype)

@@ -10,6 +10,7 @@ from keras_robust._inputs.matrices import Correction, correction
 from keras_robust._inputs.options import checked_notion
 from keras_robust._inputs.predictions import (
     Predictions,
+    check_repetitions,
     checked_distributions,
     read_predictions,
 )
@@ -46,9 +47,17 @@ def read_events(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
     noise_matrix: Any = None,
+    argument: str = "y_prob",
+    repetitions: bool = False,
+    said: set[str] | None = None,
 ) -> Events:
-    """Checks predictions and returns the events they are about."""
+    """Checks predictions and returns the events they are about.
+
+    `repetitions` says that weights must be able to stand for rows, as they must for
+    all that concerns chance; `argument` and `said` are as in `read_predictions`.
+    """
     notion = checked_notion(owner, notion)
     undone = correction(owner, noise_matrix)
     predictions = read_predictions(
@@ -58,9 +67,15 @@ def read_events(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
+        argument=argument,
+        said=said,
     )
-    checked_distributions(owner, predictions)
-    return events_of(owner, predictions, notion, undone)
+    checked_distributions(owner, predictions, argument)
+    events = events_of(owner, predictions, notion, undone)
+    if repetitions:
+        check_repetitions(owner, len(events.weight), float(events.weight.sum()))
+    return events
 
 
 def read_batches(
@@ -74,12 +89,14 @@ def read_batches(
     undone = correction(owner, noise_matrix)
     parts = [events_of(owner, part, notion, undone) for part in batches]
     confidence, correct, weight, dtypes, event, ends = zip(*parts)
-    return Events(
+    events = Events(
         *map(np.concatenate, (confidence, correct, weight)),
         dtypes[0],
         np.concatenate(event),
         ends[0],
     )
+    check_repetitions(owner, len(events.weight), float(events.weight.sum()))
+    return events
 
 
 def events_of(
@@ -117,16 +134,3 @@ def events_of(
         event,
         None if undone is None else undone.ends,
     )
-
-
-def check_repetitions(owner: str, events: Events) -> None:
-    """Raises for weights so small that they cannot be meant as repetitions of rows."""
-    rows, total = len(events.weight), float(events.weight.sum())
-    if total < rows / 2:
-        raise checks.invalid(
-            owner,
-            "sample_weight",
-            "repetitions of rows, of at least half their number in all",
-            f"weights that sum to {total:.6g} for {rows} rows",
-            f"Multiply them by {rows / total:.6g}, so that they are 1 on average.",
-        )

@@ -7,7 +7,12 @@ import numpy as np
 
 from keras_robust._inputs import checks
 from keras_robust._inputs.arrays import numeric
-from keras_robust._inputs.options import checked_average, checked_norm, checked_num_bins
+from keras_robust._inputs.options import (
+    checked_average,
+    checked_axis,
+    checked_norm,
+    checked_num_bins,
+)
 from keras_robust._inputs.predictions import read_predictions, spread_weights
 from keras_robust._numerics import probability_slack
 from keras_robust.calibration._bins.binning import binned
@@ -23,6 +28,7 @@ def bin_multilabel(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
 ) -> tuple[ReliabilityBins, ...]:
     """Bins the probabilities of labels each of which applies or not, by itself.
 
@@ -36,6 +42,7 @@ def bin_multilabel(
         sample_weight: Optional weights, one per sample, per position, or per entry.
         ignore_class: Entries of `y_true` equal to it are left out, each by itself; or
             None. Defaults to -100.
+        axis: Axis of the labels in `y_true` and `y_prob`. Defaults to -1.
 
     Returns:
         A `ReliabilityBins` for each label.
@@ -55,6 +62,8 @@ def bin_multilabel(
     y_true = numeric(owner, "y_true", y_true)
     y_prob = numeric(owner, "y_prob", y_prob)
     _check_shapes(owner, y_true, y_prob)
+    axis = checked_axis(owner, axis, y_prob, "y_prob")
+    y_true, y_prob = np.moveaxis(y_true, axis, -1), np.moveaxis(y_prob, axis, -1)
     weight = _weight_of_entries(owner, sample_weight, y_prob.shape)
     ignore_class = checks.ignored_class(owner, ignore_class)
     _check_labels(owner, y_true, (weight > 0) & (y_true != ignore_class))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_robust._inputs import checks
 from keras_robust.calibration._bins.bins import ReliabilityBins
 
 # Okabe and Ito's palette, told apart by colour-blind readers and in grey.
@@ -206,12 +207,9 @@ def legend(ax: Any, own_figure: bool) -> None:
 
 def new_axes() -> Any:
     """Returns the axes of a new figure; says what to install without matplotlib."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "ReliabilityDisplay needs matplotlib: pip install 'keras-robust[plot]'."
-        ) from error
+    plt = checks.optional_module(
+        "ReliabilityDisplay", "matplotlib.pyplot", extra="plot"
+    )
     return plt.subplots(figsize=(4.8, 6), layout="constrained")[1]
 
 

@@ -4,9 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.options import checked_level, checked_notion
-from keras_robust.calibration._bins.binning import bin_predictions
+from keras_robust._inputs.options import (
+    checked_binning,
+    checked_level,
+    checked_notion,
+    checked_num_bins,
+)
+from keras_robust.calibration._bins.binning import bin_events
 from keras_robust.calibration._bins.bins import ReliabilityBins
+from keras_robust.calibration._bins.events import read_events
 from keras_robust.calibration._display import artists
 
 
@@ -79,6 +85,7 @@ class ReliabilityComparison:
         from_logits: bool = False,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
+        axis: int = -1,
         noise_matrix: Any = None,
         level: float | None = 0.95,
         name: str | None = None,
@@ -95,6 +102,7 @@ class ReliabilityComparison:
             from_logits: As in `bin_predictions`. Defaults to False.
             sample_weight: As in `bin_predictions`.
             ignore_class: As in `bin_predictions`. Defaults to -100.
+            axis: As in `bin_predictions`. Defaults to -1.
             noise_matrix: As in `bin_predictions`: the diagram is then for true labels,
                 and says so. Defaults to None.
             level: As in `ReliabilityComparison`. Defaults to 0.95.
@@ -105,24 +113,31 @@ class ReliabilityComparison:
             The comparison, drawn.
 
         Raises:
-            ValueError: As `bin_predictions`, or if there is no model.
+            ValueError: As `bin_predictions`, or if there is no model, or weights are
+                no repetitions, as in `ReliabilityDisplay.from_predictions`.
             ImportError: If matplotlib is not installed.
         """
-        y_prob = checked_mapping("ReliabilityComparison", "y_prob", y_prob)
-        bins = {
-            model: bin_predictions(
+        owner = "ReliabilityComparison"
+        y_prob = checked_mapping(owner, "y_prob", y_prob)
+        num_bins = checked_num_bins(owner, num_bins)
+        binning = checked_binning(owner, binning)
+        bins, said = {}, set()
+        for model, prob in y_prob.items():
+            events = read_events(
+                owner,
                 y_true,
                 prob,
-                num_bins=num_bins,
-                binning=binning,
                 notion=notion,
                 from_logits=from_logits,
                 sample_weight=sample_weight,
                 ignore_class=ignore_class,
+                axis=axis,
                 noise_matrix=noise_matrix,
+                argument=f"y_prob[{model!r}]",
+                repetitions=True,
+                said=said,
             )
-            for model, prob in y_prob.items()
-        }
+            bins[model] = bin_events(events, num_bins, binning)
         return cls(bins, level=level, notion=notion, name=name).plot(ax)
 
     def plot(self, ax: Any = None) -> "ReliabilityComparison":

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs.options import (
+    checked_axis,
     checked_batch_size,
     checked_binning,
     checked_level,
@@ -14,9 +15,9 @@ from keras_robust._inputs.options import (
     checked_steps,
 )
 from keras_robust._inputs.predicted import predicted
-from keras_robust.calibration._bins.binning import bin_events, bin_predictions
+from keras_robust.calibration._bins.binning import bin_events
 from keras_robust.calibration._bins.bins import ReliabilityBins
-from keras_robust.calibration._bins.events import read_batches
+from keras_robust.calibration._bins.events import read_batches, read_events
 from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._display import artists
 
@@ -116,6 +117,7 @@ class ReliabilityDisplay:
         from_logits: bool = False,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
+        axis: int = -1,
         noise_matrix: Any = None,
         min_count: float = 0,
         level: float | None = 0.95,
@@ -133,6 +135,7 @@ class ReliabilityDisplay:
             from_logits: As in `bin_predictions`. Defaults to False.
             sample_weight: As in `bin_predictions`.
             ignore_class: As in `bin_predictions`. Defaults to -100.
+            axis: As in `bin_predictions`. Defaults to -1.
             noise_matrix: As in `bin_predictions`: the diagram is then for true labels,
                 and says so. Defaults to None.
             min_count: As in `ReliabilityDisplay`. Defaults to 0.
@@ -144,20 +147,26 @@ class ReliabilityDisplay:
             The display, drawn.
 
         Raises:
-            ValueError: As `bin_predictions`.
+            ValueError: As `bin_predictions`, or if weights sum to less than half the
+                number of rows: in intervals they count as repetitions.
             ImportError: If matplotlib is not installed.
         """
-        bins = bin_predictions(
+        owner = "ReliabilityDisplay"
+        num_bins = checked_num_bins(owner, num_bins)
+        binning = checked_binning(owner, binning)
+        events = read_events(
+            owner,
             y_true,
             y_prob,
-            num_bins=num_bins,
-            binning=binning,
             notion=notion,
             from_logits=from_logits,
             sample_weight=sample_weight,
             ignore_class=ignore_class,
+            axis=axis,
             noise_matrix=noise_matrix,
+            repetitions=True,
         )
+        bins = bin_events(events, num_bins, binning)
         return cls(
             bins, min_count=min_count, level=level, notion=notion, name=name
         ).plot(ax)
@@ -171,11 +180,11 @@ class ReliabilityDisplay:
         *,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
+        axis: int = -1,
         noise_matrix: Any = None,
         batch_size: int = 32,
         steps: int | None = None,
         output: str | int | None = None,
-        axis: int = -1,
         num_bins: int = 15,
         binning: str = "equal_width",
         notion: str = "top_label",
@@ -196,6 +205,7 @@ class ReliabilityDisplay:
             sample_weight: Optional weights, with `y`.
             ignore_class: Label of positions to leave out, or None. Keras masks are not
                 seen: padding needs this label or weight 0. Defaults to -100.
+            axis: Axis of the classes in what the model returns. Defaults to -1.
             noise_matrix: As in `from_predictions`. Defaults to None.
             batch_size: Rows that are predicted at a time, with `y`. Defaults to 32.
             steps: Number of batches to read of a dataset; one that does not end needs
@@ -203,7 +213,6 @@ class ReliabilityDisplay:
                 10,000 at most.
             output: Name or number of the output to look at, of a model with several.
                 Labels and weights may be dicts or lists, as in `fit`. Defaults to None.
-            axis: Axis of the classes in what the model returns. Defaults to -1.
             num_bins: As in `bin_predictions`. Defaults to 15.
             binning: As in `bin_predictions`. Defaults to `"equal_width"`.
             notion: As in `bin_predictions`. Defaults to `"top_label"`.
@@ -234,7 +243,7 @@ class ReliabilityDisplay:
             ignore_class=ignore_class,
             batch_size=checked_batch_size(owner, batch_size),
             steps=checked_steps(owner, steps),
-            axis=axis,
+            axis=checked_axis(owner, axis),
             output=output,
         )
         notion = checked_notion(owner, notion)

@@ -50,6 +50,7 @@ class AnalyticCalibration(Recalibration):
         noise_matrix: Transition matrix of shape `(K, K)`, T[i, j] = P(given j | true
             i), or None for the noisy posterior. Defaults to None.
         from_logits: Whether `y_prob` holds logits. Defaults to False.
+        axis: Axis of the classes in `y_prob`. Defaults to -1.
 
     Attributes:
         loss: As given.
@@ -75,9 +76,14 @@ class AnalyticCalibration(Recalibration):
     """
 
     def __init__(
-        self, loss: Any, noise_matrix: Any = None, *, from_logits: bool = False
+        self,
+        loss: Any,
+        noise_matrix: Any = None,
+        *,
+        from_logits: bool = False,
+        axis: int = -1,
     ) -> None:
-        super().__init__(from_logits=from_logits)
+        super().__init__(from_logits=from_logits, axis=axis)
         if noise_matrix is not None:
             noise_matrix = invertible_matrix(_OWNER, noise_matrix)
         self.loss, self.noise_matrix = loss, noise_matrix
@@ -101,7 +107,7 @@ class AnalyticCalibration(Recalibration):
             raise self._no_layer(f"{name}, whose posterior is at no one temperature")
         return Temperature(temperature, **kwargs)
 
-    def _check_last_axis(self, size: int | None) -> None:
+    def _check_num_outputs(self, size: int | None) -> None:
         if size is None:
             return
         loss, matrix, num_classes = self.loss, self.noise_matrix, max(size, 2)

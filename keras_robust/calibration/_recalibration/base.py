@@ -1,6 +1,5 @@
 """What the recalibrations share: predictions read, `fit`, `transform`, layers."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_robust._inputs import checks
+from keras_robust._inputs.options import checked_axis
 from keras_robust._inputs.predictions import (
     Predictions,
     checked_distributions,
@@ -15,6 +15,12 @@ from keras_robust._inputs.predictions import (
 )
 from keras_robust._theory import simplex
 from keras_robust.calibration._recalibration.rows import Rows
+from keras_robust.calibration._recalibration.temperature_layer import Temperature
+
+_OF_ZEROS = (
+    "A network's logits, with from_logits=True, do not underflow; for a model without "
+    "logits, such as a forest, take IsotonicCalibration."
+)
 
 
 class Recalibration:
@@ -24,8 +30,10 @@ class Recalibration:
     logits up to a constant for each row) to probabilities, and `_layer(**kwargs)`.
     """
 
-    def __init__(self, *, from_logits: bool = False) -> None:
-        self.from_logits = checks.flag(type(self).__name__, "from_logits", from_logits)
+    def __init__(self, *, from_logits: bool = False, axis: int = -1) -> None:
+        owner = type(self).__name__
+        self.from_logits = checks.flag(owner, "from_logits", from_logits)
+        self.axis = checked_axis(owner, axis)
 
     def transform(self, y_prob: Any) -> np.ndarray:
         """Returns calibrated probabilities.
@@ -42,8 +50,8 @@ class Recalibration:
                 fit, or `fit` was needed and not called.
         """
         owner = type(self).__name__
-        self._check_last_axis(last_axis(owner, y_prob))
-        return map_rows(owner, y_prob, self.from_logits, self._calibrated)
+        self._check_num_outputs(num_outputs(owner, y_prob, self.axis))
+        return map_rows(owner, y_prob, self.from_logits, self._calibrated, self.axis)
 
     def as_layer(self, **kwargs: Any) -> keras.layers.Layer:
         """Returns a layer that makes a model's logits those of calibrated predictions.
@@ -61,7 +69,7 @@ class Recalibration:
             ValueError: If there is no such layer, the object was made for
                 probabilities, or `fit` was needed and not called.
         """
-        self._check_last_axis(None)
+        self._check_num_outputs(None)
         layer = self._layer(**kwargs)
         if not self.from_logits:
             raise checks.invalid(
@@ -71,10 +79,18 @@ class Recalibration:
                 "from_logits=False",
                 "Give the model an output of logits, and use that.",
             )
+        if self.axis != -1 and not isinstance(layer, Temperature):
+            raise checks.invalid(
+                type(self).__name__,
+                "axis",
+                "-1 to make a layer, whose scales are those of the last axis",
+                f"axis={self.axis}",
+                "Move the classes of the model's output to the last axis by a Permute.",
+            )
         return layer
 
-    def _check_last_axis(self, size: int | None) -> None:
-        """Raises where predictions with a last axis of `size` cannot be mapped.
+    def _check_num_outputs(self, size: int | None) -> None:
+        """Raises where predictions with so many outputs cannot be mapped.
 
         None stands for any size.
         """
@@ -101,6 +117,7 @@ class FittedRecalibration(Recalibration):
 
     nll_before_: float
     nll_after_: float
+    _takes_zeros = False
 
     def fit(
         self,
@@ -153,17 +170,8 @@ class FittedRecalibration(Recalibration):
             from_logits=self.from_logits,
             sample_weight=sample_weight,
             ignore_class=ignore_class,
+            axis=self.axis,
         )
-        if self.from_logits and _look_like_probabilities(
-            predictions.logits, single=np.shape(y_prob)[-1] == 1
-        ):
-            warnings.warn(
-                f"{owner}: all rows of `y_prob` are in [0, 1] and sum to 1, or are one "
-                f"number in [0, 1]. If they are probabilities, use {owner}"
-                "(from_logits=False).",
-                UserWarning,
-                stacklevel=3,
-            )
         log_prob, weight = _log_prob(owner, predictions), predictions.weight
         if not len(weight):
             raise checks.invalid(
@@ -176,17 +184,17 @@ class FittedRecalibration(Recalibration):
         target = _distributions(predictions.label, log_prob.shape[-1])
         rows = Rows(log_prob, target, weight / weight.sum(), weight.sum())
         lost = int(np.isneginf(rows.of_target(log_prob)).sum())
-        if lost:
+        if lost and not self._takes_zeros:
             raise checks.invalid(
                 owner,
                 "y_prob",
                 "such that no label has probability 0",
                 f"{lost} labels of probability 0",
-                "Pass logits and from_logits=True: they do not underflow.",
+                _OF_ZEROS,
             )
         return rows
 
-    def _check_last_axis(self, size: int | None) -> None:
+    def _check_num_outputs(self, size: int | None) -> None:
         owner = type(self).__name__
         if not hasattr(self, "nll_after_"):
             raise ValueError(
@@ -210,7 +218,7 @@ class FittedRecalibration(Recalibration):
                 "y_prob",
                 "of finite logits, or of probabilities above 0",
                 f"{int(ruled_out.sum())} rows with a class ruled out",
-                "Pass logits and from_logits=True: they do not underflow.",
+                _OF_ZEROS,
             )
 
     def _settings(self) -> dict[str, Any]:
@@ -223,6 +231,8 @@ class FittedRecalibration(Recalibration):
         shown = dict(self._settings())
         if self.from_logits:
             shown["from_logits"] = True
+        if self.axis != -1:
+            shown["axis"] = self.axis
         if hasattr(self, "nll_after_"):
             shown |= {"nll_before": self.nll_before_, "nll_after": self.nll_after_}
             shown |= self._report()
@@ -233,18 +243,18 @@ class FittedRecalibration(Recalibration):
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def last_axis(owner: str, y_prob: Any) -> int:
-    """Returns the size of the last axis of predictions, at least 1."""
+def num_outputs(owner: str, y_prob: Any, axis: int) -> int:
+    """Returns the size of the axis of classes in predictions, at least 1."""
     shape = np.shape(y_prob)
-    if len(shape) == 0 or shape[-1] == 0:
+    if not -len(shape) <= axis < len(shape) or shape[axis] == 0:
         raise checks.invalid(
             owner,
             "y_prob",
-            "of shape (..., num_classes)",
+            f"of shape (..., num_classes){'' if axis == -1 else f' with axis {axis}'}",
             f"y_prob.shape={shape}",
             "A single sigmoid output needs a last axis of 1.",
         )
-    return shape[-1]
+    return shape[axis]
 
 
 def map_rows(
@@ -252,30 +262,28 @@ def map_rows(
     y_prob: Any,
     from_logits: bool,
     function: Callable[[np.ndarray], np.ndarray],
+    axis: int,
 ) -> np.ndarray:
     """Returns probabilities of the shape of `y_prob`, by rows of log-probabilities.
 
     `function` maps log-probabilities (N, K), K >= 2, to probabilities.
     """
-    single, shape = last_axis(owner, y_prob) == 1, np.shape(y_prob)
+    single = num_outputs(owner, y_prob, axis) == 1
+    positions = list(np.shape(y_prob))
+    size = positions.pop(axis)
     predictions = read_predictions(
         owner,
-        np.zeros(shape[:-1], int),
+        np.zeros(positions, int),
         y_prob,
         from_logits=from_logits,
         sample_weight=None,
         ignore_class=None,
+        axis=axis,
     )
     prob = function(_log_prob(owner, predictions))
     # A single output is the second of two classes.
-    return (prob[:, 1] if single else prob).reshape(shape)
-
-
-def _look_like_probabilities(logits: np.ndarray, single: bool) -> bool:
-    if single:  # of a few rows, logits may lie there by chance
-        return len(logits) >= 10 and bool(((logits >= 0) & (logits <= 1)).all())
-    off = np.abs(logits.sum(axis=-1) - 1)
-    return len(logits) > 1 and bool((logits >= 0).all() and (off < 1e-5).all())
+    prob = (prob[:, 1] if single else prob).reshape(*positions, size)
+    return np.moveaxis(prob, -1, axis)
 
 
 def _log_prob(owner: str, predictions: Predictions) -> np.ndarray:

@@ -76,6 +76,7 @@ def choose_by_likelihood(
     standard_errors: float = 2.0,
     seed: int = 0,
     ignore_class: int | None = -100,
+    axis: int = -1,
 ) -> LikelihoodChoice:
     """Chooses the model under which labels that can be trusted are likeliest.
 
@@ -111,6 +112,7 @@ def choose_by_likelihood(
             equal ones the first. Defaults to 2.
         seed: Seed of the folds. Defaults to 0.
         ignore_class: Label of positions that are left out, or None. Defaults to -100.
+        axis: Axis of the classes in every candidate. Defaults to -1.
 
     Returns:
         A `LikelihoodChoice`, which prints as a table.
@@ -145,7 +147,7 @@ def choose_by_likelihood(
     standard_errors = checks.nonnegative(
         _OWNER, "standard_errors", standard_errors, fix=fix
     )
-    costs, calibrators, num_classes = {}, {}, 0
+    costs, calibrators, num_classes, said = {}, {}, 0, set()
     for name, scores in candidates.items():
         argument = f"candidates[{name!r}]"
         rows = read_predictions(
@@ -155,7 +157,9 @@ def choose_by_likelihood(
             from_logits=from_logits,
             sample_weight=sample_weight,
             ignore_class=ignore_class,
+            axis=axis,
             argument=argument,
+            said=said,
         )
         checked_distributions(_OWNER, rows, argument)
         num_classes = num_classes or rows.prob.shape[-1]
@@ -169,7 +173,8 @@ def choose_by_likelihood(
             )
         group = _groups(groups, y_true, rows)
         fold = _fold_of_rows(group, folds, seed)
-        scores = rows.logits if from_logits else rows.prob
+        # Not the logits as they were given: what they look like has been said above.
+        scores = rows.log_prob if from_logits else rows.prob
         calibrators[name] = TemperatureScaling(from_logits=from_logits).fit(
             rows.label, scores, sample_weight=rows.weight
         )

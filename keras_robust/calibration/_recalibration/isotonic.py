@@ -28,8 +28,12 @@ class IsotonicCalibration(FittedRecalibration):
     the other class, so that on new labels the NLL is often infinite; classes tie; and
     for K > 2 predictions may change.
 
+    It takes probabilities of exactly 0 and 1, those of a forest or of votes: a label
+    that had probability 0 makes `nll_before_` infinite, and the fit mends it.
+
     Args:
         from_logits: Whether `y_prob` holds logits. Defaults to False.
+        axis: Axis of the classes in `y_prob`. Defaults to -1.
 
     Attributes:
         steps_: For class 1, or for each of K > 2 classes, a pair of arrays: the
@@ -52,6 +56,7 @@ class IsotonicCalibration(FittedRecalibration):
         Probability Estimates", KDD 2002.
     """
 
+    _takes_zeros = True
     steps_: list[tuple[np.ndarray, np.ndarray]]
 
     def _fit(self, rows: Rows) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import checks
+from keras_robust._inputs.predictions import check_repetitions
 from keras_robust._theory import simplex
 from keras_robust.calibration._recalibration.base import FittedRecalibration
 from keras_robust.calibration._recalibration.descent import (
@@ -37,6 +38,7 @@ class PlattScaling(FittedRecalibration):
         smoothed_targets: Whether to fit to Platt's targets. Defaults to False.
         from_logits: Whether `y_prob` holds logits; otherwise it holds probabilities,
             all above 0 and below 1. Defaults to False.
+        axis: Axis of the classes in `y_prob`. Defaults to -1.
 
     Attributes:
         scale_: The scale, after `fit`.
@@ -63,15 +65,21 @@ class PlattScaling(FittedRecalibration):
     num_iterations_: int
 
     def __init__(
-        self, *, smoothed_targets: bool = False, from_logits: bool = False
+        self,
+        *,
+        smoothed_targets: bool = False,
+        from_logits: bool = False,
+        axis: int = -1,
     ) -> None:
-        super().__init__(from_logits=from_logits)
+        super().__init__(from_logits=from_logits, axis=axis)
         self.smoothed_targets = checks.flag(
             "PlattScaling", "smoothed_targets", smoothed_targets
         )
 
     def _fit(self, rows: Rows) -> None:
         logit = self._logit(rows.log_prob)
+        if self.smoothed_targets:  # which go by the numbers of labels
+            check_repetitions("PlattScaling", len(rows.weight), rows.total)
         unit = float(rows.weight @ np.abs(logit)) or 1.0
         target = _smoothed(rows) if self.smoothed_targets else rows.target
         objective = _nll(rows._replace(target=target), logit / unit)

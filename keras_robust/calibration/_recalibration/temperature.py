@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_robust._inputs import checks
 from keras_robust._inputs.arrays import numeric
+from keras_robust._inputs.options import checked_axis
 from keras_robust._theory import simplex
 from keras_robust.calibration._recalibration.base import FittedRecalibration, map_rows
 from keras_robust.calibration._recalibration.rows import Rows
@@ -70,6 +71,7 @@ class TemperatureScaling(FittedRecalibration):
         from_logits: Whether `y_prob` holds logits; otherwise it holds probabilities,
             whose logarithms are taken, and a probability of 0 stays 0. Defaults to
             False.
+        axis: Axis of the classes in `y_prob`. Defaults to -1.
 
     Attributes:
         temperature_: The temperature T, after `fit`.
@@ -126,7 +128,7 @@ class TemperatureScaling(FittedRecalibration):
         if self.from_logits:
             logits = numeric("TemperatureScaling", "y_prob", y_prob).astype("float64")
             return logits / self.temperature_
-        if prob.shape[-1] > 1:
+        if prob.shape[self.axis] > 1:
             return simplex.log_of(prob)
         return simplex.log_of(prob) - simplex.log_of(1 - prob)
 
@@ -143,7 +145,7 @@ class TemperatureScaling(FittedRecalibration):
 
 
 def temperature_scale(
-    y_prob: Any, temperature: float, *, from_logits: bool = False
+    y_prob: Any, temperature: float, *, from_logits: bool = False, axis: int = -1
 ) -> np.ndarray:
     """Returns predictions at a temperature, softmax(logits / temperature).
 
@@ -152,6 +154,7 @@ def temperature_scale(
             are taken.
         temperature: Float above 0; above 1 confidence falls.
         from_logits: Whether `y_prob` holds logits. Defaults to False.
+        axis: Axis of the classes in `y_prob`. Defaults to -1.
 
     Returns:
         Float64 probabilities of the shape of `y_prob`.
@@ -169,9 +172,12 @@ def temperature_scale(
     fix = "1 changes nothing, 2 halves the logits."
     temperature = checks.positive(owner, "temperature", temperature, fix=fix)
     from_logits = checks.flag(owner, "from_logits", from_logits)
-    return map_rows(
-        owner, y_prob, from_logits, lambda z: np.exp(scaled(z, temperature))
-    )
+    axis = checked_axis(owner, axis)
+
+    def calibrated(log_prob: np.ndarray) -> np.ndarray:
+        return np.exp(scaled(log_prob, temperature))
+
+    return map_rows(owner, y_prob, from_logits, calibrated, axis)
 
 
 def scaled(log_prob: np.ndarray, temperature: float) -> np.ndarray:

@@ -45,6 +45,7 @@ class VectorScaling(FittedRecalibration):
             classes have few labels. Defaults to 0.
         from_logits: Whether `y_prob` holds logits; otherwise it holds probabilities,
             all above 0. Defaults to False.
+        axis: Axis of the classes in `y_prob`. Defaults to -1.
 
     Attributes:
         scale_: Scales of shape `(K,)`, after `fit`.
@@ -72,8 +73,10 @@ class VectorScaling(FittedRecalibration):
     converged_: bool
     num_iterations_: int
 
-    def __init__(self, *, l2: float = 0.0, from_logits: bool = False) -> None:
-        super().__init__(from_logits=from_logits)
+    def __init__(
+        self, *, l2: float = 0.0, from_logits: bool = False, axis: int = -1
+    ) -> None:
+        super().__init__(from_logits=from_logits, axis=axis)
         fix = "0 is no pull, 1e-3 a weak one."
         self.l2 = checks.nonnegative("VectorScaling", "l2", l2, fix=fix)
 

@@ -14,15 +14,16 @@ from keras_robust._inputs.options import (
 )
 from keras_robust._inputs.predictions import (
     Predictions,
+    check_repetitions,
     checked_distributions,
     read_predictions,
     with_class_ids,
 )
-from keras_robust.calibration._bins.binning import bin_events
-from keras_robust.calibration._bins.events import Events, check_repetitions, events_of
+from keras_robust.calibration._bins.events import Events, events_of
 from keras_robust.calibration._display.comparison import checked_mapping
-from keras_robust.calibration._report.measures import measured_values, measures_of
+from keras_robust.calibration._report.measures import measured
 from keras_robust.calibration._report.report import CalibrationReport
+from keras_robust.calibration._report.verdict import mended, of_models
 
 _OWNER = "calibration_report"
 
@@ -36,6 +37,7 @@ def calibration_report(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
     noise_matrix: Any = None,
     num_resamples: int = 500,
     seed: Any = 0,
@@ -47,6 +49,9 @@ def calibration_report(
     times with those probabilities (consistency resampling). An error below its null's
     95 % quantile says nothing against the model. Soft targets, other than one-hot ones,
     are not drawn by chance: with them no measure has a null value.
+
+    It begins with a verdict in words on each model, and says whether a temperature
+    would mend it, as far as the labels tell.
 
     With a `noise_matrix` all of it is about the *true* labels, estimated from noisy
     ones. The null values are what a calibrated model would show on as many labels with
@@ -69,6 +74,7 @@ def calibration_report(
             one row, drawn once. They count as repetitions: ones that sum to less than
             half the number of rows raise.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
         noise_matrix: As in `bin_predictions`; labels are then class ids or one-hot.
             Defaults to None: labels are taken as they are.
         num_resamples: How often labels are drawn for the null values. Defaults to 500.
@@ -112,8 +118,10 @@ def calibration_report(
     undone = correction(_OWNER, noise_matrix)
     named = isinstance(y_prob, Mapping)
     models = checked_mapping(_OWNER, "y_prob", y_prob if named else {"model": y_prob})
-    results, bins, settings = {}, {}, {}
+    results, bins, would, settings = {}, {}, {}, {}
+    said: set[str] = set()
     for name, scores in models.items():
+        argument = f"y_prob[{name!r}]" if named else "y_prob"
         predictions = read_predictions(
             _OWNER,
             y_true,
@@ -121,17 +129,26 @@ def calibration_report(
             from_logits=from_logits,
             sample_weight=sample_weight,
             ignore_class=ignore_class,
-            argument=f"y_prob[{name!r}]" if named else "y_prob",
+            axis=axis,
+            argument=argument,
+            said=said,
         )
-        events = _checked_events(predictions, notion, undone)
+        events = _checked_events(predictions, argument, notion, undone)
         if undone is not None:
             predictions = with_class_ids(_OWNER, predictions)
-        measures = measures_of(predictions, events, num_bins, notion, undone)
-        rng = checks.generator(_OWNER, seed)
         drawn = num_resamples if _are_hard(predictions.label) else 0
-        values = measured_values(predictions, events, measures, drawn, rng, undone)
-        results[name] = {m.name: (m, value) for m, value in zip(measures, values)}
-        bins[name] = bin_events(events, num_bins, "equal_width")
+        results[name], bins[name] = measured(
+            predictions,
+            events,
+            num_bins=num_bins,
+            notion=notion,
+            num_resamples=drawn,
+            rng=checks.generator(_OWNER, seed),
+            undone=undone,
+        )
+        would[name] = None
+        if drawn and undone is None and results[name]["ece"][1].outside:
+            would[name] = mended(predictions, events, num_bins)
         if settings and settings["num_classes"] != predictions.prob.shape[-1]:
             raise checks.invalid(
                 _OWNER,
@@ -149,7 +166,8 @@ def calibration_report(
     if undone is not None:
         settings["noise_matrix"] = undone.matrix.tolist()
     settings["version"] = __version__
-    return CalibrationReport(results, bins, settings)
+    verdicts = of_models(results, would, notion)
+    return CalibrationReport(results, bins, verdicts, settings)
 
 
 def _are_hard(label: np.ndarray) -> bool:
@@ -157,12 +175,13 @@ def _are_hard(label: np.ndarray) -> bool:
 
 
 def _checked_events(
-    predictions: Predictions, notion: str, undone: Correction | None
+    predictions: Predictions, argument: str, notion: str, undone: Correction | None
 ) -> Events:
-    checked_distributions(_OWNER, predictions)
+    checked_distributions(_OWNER, predictions, argument)
     events = events_of(_OWNER, predictions, notion, undone)
     if not len(events.confidence):
         fix = "Every row is ignored or has weight 0."
         raise checks.invalid(_OWNER, "y_true", "not empty", "no counted row", fix)
-    check_repetitions(_OWNER, events)
+    total = float(events.weight.sum())
+    check_repetitions(_OWNER, len(events.weight), total)
     return events

@@ -1,56 +1,66 @@
-"""A report as one HTML page with its figure inside."""
+"""A report as one HTML page with its figures inside."""
 
-import io
-import math
 from html import escape
 from typing import Any
 
-from keras_robust._inputs import checks
 from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._display import artists
-from keras_robust.calibration._display.display import ReliabilityDisplay
-from keras_robust.calibration._report import text
+from keras_robust.calibration._report import figures, text
+from keras_robust.calibration._report.words import HOW_TO_READ, WHAT_IT_IS, caption
 
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-  max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+  max-width: 72rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-p { max-width: 46rem; } .facts { color: #555; margin-top: .25rem; }
+p, .verdict { max-width: 46rem; } .facts { color: #555; margin-top: .25rem; }
+.verdict { border-left: .3rem solid #0072B2; padding-left: .8rem; font-size: 1.1rem; }
+.verdict p { margin: .4rem 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .9rem .3rem 0; text-align: right; white-space: nowrap;
+th, td { padding: .3rem .9rem .3rem 0; text-align: right; vertical-align: top;
   border-bottom: 1px solid #ddd; }
-tr:first-child th:first-child, td:first-child { text-align: left; }
+td, thead th { white-space: nowrap; }
 thead th { border-bottom: 2px solid #666; vertical-align: bottom; }
+th[scope=row], thead tr:first-child th:first-child { text-align: left; }
+.measures th[scope=row] { font-weight: 400; max-width: 26rem; }
+.what { display: block; color: #555; font-size: .85em; }
 .null { color: #555; font-size: .85em; text-align: left; font-weight: 400; }
 th[colspan] { text-align: center; border-bottom: 0; }
 td.off { font-weight: 700; }
-figure { margin: 1rem 0; } svg { max-width: 100%; height: auto; }
+figure { margin: 1rem 0; }
+.diagrams { display: flex; flex-wrap: wrap; gap: 1rem; }
+.diagrams svg { width: 20rem; max-width: 100%; height: auto; flex: 0 1 auto; }
 figcaption { max-width: 46rem; color: #333; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
+@media (max-width: 48rem) {
+  .measures thead, .measures .bins { display: none; }
+  .measures, .measures tbody, .measures tr, .measures th { display: block; }
+  .measures td { display: inline-block; border: 0; padding: 0 .5rem .2rem 0;
+    white-space: normal; }
+  .measures td[data-model]::before { content: attr(data-model) " "; color: #555;
+    font-weight: 400; }
+  .measures td.null:not(:empty)::before { content: "if calibrated "; }
+  .measures tr { border-bottom: 1px solid #ddd; padding: .3rem 0; }
+  .measures th[scope=row] { border: 0; padding: 0; max-width: none; }
+}
+@media (max-width: 30rem) { .table-of-bins { font-size: .8rem; }
+  .table-of-bins th, .table-of-bins td { padding-right: .4rem; white-space: normal; } }
+@media print {
+  body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
+  .scroll { overflow: visible; } td, thead th { white-space: normal; }
+  tr, figure svg, .verdict { break-inside: avoid; } h2, summary { break-after: avoid; }
+  thead { display: table-header-group; }
+  details::details-content { content-visibility: visible; block-size: auto; }
+}
 """
-
-_HOW_TO_READ = """A measure of calibration is rarely 0, even for a calibrated model.
-Beside each value stands what a perfectly calibrated model with the same probabilities
-would show on as many rows: for errors the mean and the limit that 95 % of such models
-stay below, for other measures the range of 95 % of them. Values outside it are
-<b>bold with a star*</b>, for better or worse; the others are no evidence of
-miscalibration. Read errors of calibration beside the accuracy: a useless model can be
-calibrated."""
-
-_CAPTION = """A blue bar ends at the accuracy of its bin; the hatched part reaches to
-its mean confidence. Hatching above the bar is over-confidence, hatching inside the bar
-under-confidence. Whiskers: 95 % interval of the bin's accuracy. White boxes round the
-diagonal: where the bars of 95 % of calibrated models would end. Below: how many
-predictions (the sum of their weights) each bin holds."""
-
-_COLUMNS = 3
 
 
 def page(report: Any, title: str) -> str:
     """Returns the whole page."""
-    tables = "".join(_bins_table(name, bins) for name, bins in report.bins.items())
+    tables = "".join(_bins_table(report, name) for name in report.models)
+    drawn = "\n".join(figures.svg(report, name) for name in report.models)
+    notion = report.settings["notion"]
     facts = f"{text.header(report)}; keras_robust {report.settings['version']}"
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -61,21 +71,36 @@ def page(report: Any, title: str) -> str:
 <style>{_STYLE}</style>
 </head>
 <body>
+<main>
 <h1>{escape(title)}</h1>
 <p class="facts">{escape(facts)}</p>
+<div class="verdict">{verdicts(report)}</div>
 <h2>Measures</h2>
-<p>{_HOW_TO_READ}</p>
-{_of_true_labels(report)}<div class="scroll">{measures_table(report)}</div>
+<p>{HOW_TO_READ[notion]}</p>
+{_of_true_labels(report)}<div class="scroll" tabindex="0" role="region" \
+aria-label="Measures">{measures_table(report, explained=True)}</div>
 <h2>Reliability</h2>
 <figure>
-{_svg(report)}
-<figcaption>{_CAPTION}</figcaption>
+<div class="diagrams">
+{drawn}
+</div>
+<figcaption>{caption(notion)}</figcaption>
 </figure>
 <h2>Bins</h2>
 {tables}
+</main>
 </body>
 </html>
 """
+
+
+def verdicts(report: Any) -> str:
+    """Returns what the report says of each model, as paragraphs."""
+    several = len(report.models) > 1
+    return "".join(
+        f"<p>{f'<b>{escape(model)}</b>: ' if several else ''}{escape(words)}</p>"
+        for model, words in report.verdicts.items()
+    )
 
 
 def _of_true_labels(report: Any) -> str:
@@ -85,78 +110,58 @@ def _of_true_labels(report: Any) -> str:
     return f"<p>{about} In brackets: 95 % interval of the value.</p>\n"
 
 
-def measures_table(report: Any) -> str:
-    """Returns the measures as an HTML table."""
+def measures_table(report: Any, *, explained: bool = False) -> str:
+    """Returns the measures as an HTML table, with a line on each if `explained`."""
     heads = "".join(
         f'<th colspan="2" scope="colgroup">{escape(model)}</th>'
         for model in report.models
     )
-    under = '<th>value</th><th class="null">if calibrated</th>' * len(report.models)
+    under = (
+        '<th scope="col">value</th><th scope="col" class="null">if calibrated</th>'
+    ) * len(report.models)
     body = ""
+    several = len(report.models) > 1
     for name, title in report.titles().items():
-        entries = (report.entry(model, name) for model in report.models)
-        cells = "".join(_cells(*entry) for entry in entries)
+        cells = "".join(
+            _cells(*report.entry(model, name), model if several else "")
+            for model in report.models
+        )
         # Bins of equal mass may be fewer in one model than in another.
         numbers = sorted({n for n in report.num_bins(name) if n is not None})
         bins = " to ".join(map(str, numbers))
-        body += f"<tr><td>{escape(title)}</td><td>{bins}</td>{cells}</tr>\n"
-    first = '<th rowspan="2">measure</th><th rowspan="2">bins</th>'
+        what = escape(WHAT_IT_IS[name]) if explained else ""
+        what = f'<span class="what">{what}</span>' if what else ""
+        body += (
+            f'<tr><th scope="row">{escape(title)}{what}</th>'
+            f'<td class="bins">{bins}</td>{cells}</tr>\n'
+        )
+    first = '<th rowspan="2" scope="col">measure</th>'
+    first += '<th rowspan="2" scope="col" class="bins">bins</th>'
     return (
-        f"<table><thead><tr>{first}{heads}</tr>"
+        f'<table class="measures"><thead><tr>{first}{heads}</tr>'
         f"<tr>{under}</tr></thead>\n"
         f"<tbody>{body}</tbody></table>"
     )
 
 
-def diagrams(report: Any) -> Any:
-    """Returns a figure with a reliability diagram for each model."""
-    checks.optional_module("CalibrationReport", "matplotlib")
-    from matplotlib.figure import Figure
-
-    columns = min(len(report.models), _COLUMNS)
-    rows = math.ceil(len(report.models) / columns)
-    figure = Figure(figsize=(4.4 * columns, 5 * rows + 0.8), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    notion = report.settings["notion"]
-    for ax, (name, bins) in zip(axes, report.bins.items()):
-        _, ece = report.entry(name, "ece")
-        display = ReliabilityDisplay(bins, ece=ece, notion=notion, name=name)
-        display.plot(ax, legend=False)
-    for ax in axes[len(report.models) :]:
-        ax.remove()
-    artists.legend(axes[0], own_figure=True)
-    return figure
-
-
-def _cells(is_error: bool, measured: MeasuredValue) -> str:
+def _cells(is_error: bool, measured: MeasuredValue, model: str) -> str:
     off = measured.outside
     value = text.number(measured.value) + ("*" if off else "")
     between = text.interval(measured)
     value += f" ({between})" if between else ""
     under = text.under_calibration(measured, is_error)
+    named = f' data-model="{escape(model, quote=True)}"' if model else ""
     return (
-        f"<td{' class=off' if off else ''}>{value}</td>"
+        f"<td{' class=off' if off else ''}{named}>{value}</td>"
         f'<td class="null">{escape(under)}</td>'
     )
 
 
-def _svg(report: Any) -> str:
-    from matplotlib import rc_context
-
-    buffer = io.StringIO()
-    # Neither random names nor a date: the same report gives the same page.
-    with rc_context({"svg.hashsalt": "keras_robust"}):
-        diagrams(report).savefig(buffer, format="svg", metadata={"Date": None})
-    svg = buffer.getvalue()
-    label = escape(f"Reliability diagrams of {', '.join(report.models)}", quote=True)
-    return svg[svg.index("<svg") :].replace(
-        "<svg", f'<svg role="img" aria-label="{label}"', 1
-    )
-
-
-def _bins_table(name: str, bins: Any) -> str:
+def _bins_table(report: Any, name: str) -> str:
+    bins = report.bins[name]
     low, high = bins.accuracy_interval()
-    heads = ("bin", "count", "mean confidence", "accuracy", "95 % interval")
+    x, y = artists.AXES[report.settings["notion"]]
+    heads = ("bin", "count", f"mean {x}", y, "95 % interval")
     rows = [
         (
             f"{bins.edges[k]:.3f} to {bins.edges[k + 1]:.3f}",
@@ -168,13 +173,18 @@ def _bins_table(name: str, bins: Any) -> str:
         for k in range(bins.num_bins)
         if bins.count[k] > 0
     ]
-    body = "\n".join(_row(row, "td") for row in rows)
-    return (
-        f"<details><summary>{escape(name)}</summary><div class=scroll><table>"
-        f"<thead>{_row(heads, 'th')}</thead>\n<tbody>{body}</tbody>"
-        "</table></div></details>\n"
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
+    body = "\n".join(
+        f'<tr><th scope="row">{first}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
     )
-
-
-def _row(cells: tuple[str, ...], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+    label = escape(f"Bins of {name}", quote=True)
+    # Open, so that a printed page has them.
+    return (
+        f"<details open><summary>{escape(name)}</summary>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">'
+        f'<table class="table-of-bins"><thead><tr>{head}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div></details>\n"
+    )

@@ -1,257 +1,231 @@
 """Every measure of a report, with what a calibrated model would show."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_robust._inputs.matrices import Correction
 from keras_robust._inputs.predictions import Predictions
-from keras_robust.calibration._bins.binning import Binned, binned, binned_events
+from keras_robust.calibration._bins.binning import Binned
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.events import Events
 from keras_robust.calibration._bins.measured_value import MeasuredValue
+from keras_robust.calibration._report.cells import Cells, cells_of, tables_of
+from keras_robust.calibration._report.resampling import (
+    Outcome,
+    costs_of,
+    drawn,
+    observed,
+    parts_of,
+)
 from keras_robust.calibration._scores import proper
-from keras_robust.calibration._scores.corp import corp_of
+from keras_robust.calibration._scores.corp import Corp
 from keras_robust.calibration._scores.risk_coverage import aurc_of
 from keras_robust.calibration._scores.smooth_ece import SmoothECE
 
 # The 97.5 % quantile of the normal distribution.
 _NORMAL_95 = 1.959964
-# From each row's label and the correctness of its event to the number.
-Function = Callable[[np.ndarray, np.ndarray], float]
+Function = Callable[[Outcome], float]
 
 
 class Measure(NamedTuple):
-    """A measure of fixed predictions, as a function of the labels.
+    """What a measure is called.
 
     Attributes:
         name: Its key in frames and JSON.
         title: What a reader is told.
         num_bins: Number of bins, or None if it has none.
-        function: From labels and correctness to the number.
         is_error: Whether it measures miscalibration, so that only large values are
             bad news.
-        costs: If it is a mean over rows, what each row would add to it were each class
-            its true one, of shape (N, K); else None.
     """
 
     name: str
     title: str
-    num_bins: int | None
-    function: Function
+    num_bins: int | None = None
     is_error: bool = False
-    costs: np.ndarray | None = None
 
 
-def measures_of(
+def measured(
     predictions: Predictions,
     events: Events,
+    *,
     num_bins: int,
     notion: str,
-    undone: Correction | None,
-) -> list[Measure]:
-    """Returns the measures of a report, prepared for these predictions.
-
-    Where the noise of labels is undone, without the parts of the Brier score (CORP):
-    isotonic regression would follow terms far outside [0, 1].
-    """
-    weight = events.weight
-    happens = np.eye(predictions.prob.shape[-1])[events.event]
-    share = proper.weighted_mean
-    confidence = share(events.confidence, weight)
-    positive = notion == "positive"
-    measures = [
-        Measure(
-            "event_rate" if positive else "accuracy",
-            "rate of class 1" if positive else "accuracy",
-            None,
-            lambda _, correct: share(correct, weight),
-            costs=happens,
-        ),
-        Measure("confidence", "mean confidence", None, lambda *_: confidence),
-        Measure(
-            "signed_gap",
-            "confidence - " + ("rate" if positive else "accuracy"),
-            None,
-            lambda _, correct: confidence - share(correct, weight),
-            costs=events.confidence[:, None] - happens,
-        ),
-        *_binned_measures(events, num_bins),
-    ]
-    smooth = SmoothECE(events)
-    measures.append(
-        Measure(
-            "smooth_ece",
-            "smooth ECE",
-            None,
-            lambda _, correct: smooth(correct),
-            is_error=True,
-        )
-    )
-    if not positive:
-        measures.append(_classwise(predictions, num_bins, undone))
-    return [*measures, *_score_measures(predictions, events, positive, undone)]
-
-
-def _binned_measures(events: Events, num_bins: int) -> Iterator[Measure]:
-    equal = binned_events(events, num_bins, "equal_width")
-    mass = binned_events(events, num_bins, "equal_mass")
-    width = f"{num_bins} bins of equal width"
-    for name, title, bins, read in (
-        ("ece", f"ECE, {width}", equal, ReliabilityBins.ece),
-        ("ece_equal_mass", "ECE, bins of equal mass", mass, ReliabilityBins.ece),
-        ("ece_l2", f"ECE, l2, {width}", equal, lambda table: table.ece("l2")),
-        ("debiased_ece", "ECE, l2, debiased", equal, ReliabilityBins.debiased_ece),
-        ("mce", f"largest gap (MCE), {width}", equal, ReliabilityBins.mce),
-    ):
-        function = _of_table(bins, read, events.ends)
-        yield Measure(name, title, bins.count.shape[-1], function, is_error=True)
-
-
-def _of_table(
-    bins: Binned,
-    read: Callable[[ReliabilityBins], float],
-    ends: tuple[float, float] | None,
-) -> Function:
-    return lambda _, correct: read(bins.tables(correct[:, None], ends)[0])
-
-
-def _classwise(
-    predictions: Predictions, num_bins: int, undone: Correction | None
-) -> Measure:
-    prob, weight = predictions.prob, predictions.weight[:, None]
-    classes = binned(prob, weight, num_bins, predictions.dtype)
-
-    def function(label: np.ndarray, _: np.ndarray) -> float:
-        # The mean over classes of sum_b (n_b / n) |acc_b - conf_b|.
-        truth = label if undone is None else undone.of_labels(label)
-        gaps = np.abs(classes.confidence - classes.correct(truth))
-        return float(gaps.sum() / classes.count.sum())
-
-    title = f"class-wise ECE, {num_bins} bins of equal width"
-    return Measure("classwise_ece", title, num_bins, function, is_error=True)
-
-
-def _score_measures(
-    predictions: Predictions,
-    events: Events,
-    positive: bool,
-    undone: Correction | None,
-) -> Iterator[Measure]:
-    weight, prob, log_prob = predictions.weight, predictions.prob, predictions.log_prob
-    mean = proper.weighted_mean
-
-    def brier(label: np.ndarray, _: np.ndarray) -> float:
-        return mean(proper.brier_of_rows(prob, label, undone), weight)
-
-    def nll(label: np.ndarray, _: np.ndarray) -> float:
-        value = mean(proper.nll_of_rows(log_prob, label, undone), weight)
-        # Of a probability of 0, the inverse makes infinities of either sign.
-        return value if undone is None or np.isfinite(value) else np.nan
-
-    scale = 0.5 if prob.shape[-1] == 2 else 1.0
-    distances = scale * ((prob**2).sum(axis=-1, keepdims=True) + 1 - 2 * prob)
-    title = "negative log-likelihood, nats"
-    yield Measure("nll", title, None, nll, costs=-log_prob)
-    yield Measure("brier", "Brier score", None, brier, costs=distances)
-    if undone is None:
-        yield from _parts_of_brier(predictions, events, positive)
-    if not positive:
-        area = aurc_of(events)
-        title = "area under risk-coverage (AURC)"
-        yield Measure("aurc", title, None, lambda _, correct: area(correct))
-
-
-def _parts_of_brier(
-    predictions: Predictions, events: Events, positive: bool
-) -> Iterator[Measure]:
-    corp = corp_of(events)
-
-    def of_parts(name: str) -> Function:
-        return lambda _, correct: getattr(corp(correct), name)
-
-    about = "class 1" if positive else "top label"
-    if predictions.prob.shape[-1] > 2:  # else it is the Brier score itself
-        title = f"Brier score of the {about}"
-        yield Measure("brier_top_label", title, None, of_parts("brier"))
-    for part in ("miscalibration", "discrimination", "uncertainty"):
-        title = f"{part} of the {about} (CORP)"
-        error = part == "miscalibration"
-        yield Measure(part, title, None, of_parts(part), error)
-
-
-def measured_values(
-    predictions: Predictions,
-    events: Events,
-    measures: list[Measure],
     num_resamples: int,
     rng: np.random.Generator,
     undone: Correction | None,
-) -> list[MeasuredValue]:
-    """Returns each measure as observed, and over labels drawn from the predictions.
+) -> tuple[dict[str, tuple[Measure, MeasuredValue]], ReliabilityBins]:
+    """Returns every measure by its name, and the table of bins of equal width.
 
-    Consistency resampling row by row: a row's label is drawn with the probabilities
-    that the model gave, so that the same labels serve every measure. Where noise is
-    undone, it is put onto the labels that were drawn, and undone again.
+    Values are those of the rows. Null values are of labels drawn row by row, of which
+    sums over cells are kept: a cell holds confidences that hardly differ.
     """
-    observed = [m.function(predictions.label, events.correct) for m in measures]
-    draws = np.full((num_resamples, len(measures)), np.nan)
-    upper = np.cumsum(predictions.prob, axis=-1)
-    for step in progress(range(num_resamples), "labels as the model would have them"):
-        label = _draw_labels(upper, rng)
-        if undone is None:
-            correct = (label == events.event).astype("float64")
-        else:
-            label = _draw_labels(np.cumsum(undone.matrix, axis=-1)[label], rng)
-            correct = undone.inverse[label, events.event]
-        draws[step] = [m.function(label, correct) for m in measures]
-    values = [
-        MeasuredValue.from_draws(value, column, two_sided=not measure.is_error)
-        for measure, value, column in zip(measures, observed, draws.T)
-    ]
-    if undone is None:
-        return values
-    counts = undone.of_labels(predictions.label)
-    return [
-        value if m.costs is None else _with_interval(value, m.costs, counts, events)
-        for m, value in zip(measures, values)
-    ]
+    positive = notion == "positive"
+    tables = tables_of(events, num_bins)
+    classes = None if positive else num_bins
+    outcome, in_bins = observed(predictions, events.correct, classes, undone)
+    of_rows = _measures(events, tables, predictions, positive, None)
+    measures = list(of_rows)
+    values = [function(outcome) for function in of_rows.values()]
+    del of_rows, outcome  # with what they keep of each row
+    draws = np.full((num_resamples, len(values)), np.nan)
+    if num_resamples:
+        cells = cells_of(events, tables)
+        like = cells.events(events)
+        of_cells = _measures(like, cells.tables, predictions, positive, cells)
+        how = (predictions, cells, in_bins, num_resamples, rng, undone)
+        for draw, came in zip(draws, drawn(*how)):
+            draw[:] = [function(came) for function in of_cells.values()]
+    found = {
+        measure.name: (
+            measure,
+            MeasuredValue.from_draws(value, column, two_sided=not measure.is_error),
+        )
+        for measure, value, column in zip(measures, values, draws.T)
+    }
+    if undone is not None:
+        _add_intervals(found, predictions, events, undone)
+    return found, tables["equal_width"].tables(events.correct[:, None], events.ends)[0]
+
+
+def _measures(
+    events: Events,
+    tables: dict[str, Binned],
+    predictions: Predictions,
+    positive: bool,
+    cells: Cells | None,
+) -> dict[Measure, Function]:
+    """Returns the measures of a report, as functions of what came true.
+
+    Of rows; or of cells, whose correctness is a mean of right and wrong. Where the
+    noise of labels is undone, without the parts of the Brier score (CORP): isotonic
+    regression would follow terms far outside [0, 1].
+    """
+    weight, rate = events.weight, "rate" if positive else "accuracy"
+    confidence = proper.weighted_mean(events.confidence, weight)
+
+    def share(came: Outcome) -> float:
+        return proper.weighted_mean(came.correct, weight)
+
+    first = ("event_rate", "rate of class 1") if positive else ("accuracy", "accuracy")
+    smooth = SmoothECE(events)
+    title = "smooth ECE"
+    made: dict[Measure, Function] = {
+        Measure(*first): share,
+        Measure("confidence", "mean confidence"): lambda came: confidence,
+        Measure("signed_gap", f"confidence - {rate}"): lambda came: (
+            confidence - share(came)
+        ),
+        **dict(_binned_measures(tables, events.ends)),
+        Measure("smooth_ece", title, None, True): lambda came: smooth(came.correct),
+    }
+    if not positive:
+        num_bins = len(tables["equal_width"].edges) - 1
+        title = f"class-wise ECE, {num_bins} bins of equal width"
+        made[Measure("classwise_ece", title, num_bins, True)] = lambda came: (
+            came.classwise
+        )
+    made[Measure("nll", "negative log-likelihood, nats")] = lambda came: came.nll
+    made[Measure("brier", "Brier score")] = lambda came: came.brier
+    if events.ends is None:
+        two = predictions.prob.shape[-1] == 2
+        made |= dict(_parts_of_brier(events, positive, two, cells))
+    if not positive:
+        area = aurc_of(events)
+        title = "area under risk-coverage (AURC)"
+        made[Measure("aurc", title)] = lambda came: area(came.correct)
+    return made
+
+
+def _binned_measures(
+    tables: dict[str, Binned], ends: tuple[float, float] | None
+) -> Iterator[tuple[Measure, Function]]:
+    def of_table(kind: str, read: Callable[[ReliabilityBins], float]) -> Function:
+        def function(came: Outcome) -> float:
+            squares = None if came.squares is None else came.squares[:, None]
+            return read(tables[kind].tables(came.correct[:, None], ends, squares)[0])
+
+        return function
+
+    width = f"{len(tables['equal_width'].edges) - 1} bins of equal width"
+    for name, title, kind, read in (
+        ("ece", f"ECE, {width}", "equal_width", ReliabilityBins.ece),
+        ("ece_equal_mass", "ECE, bins of equal mass", "equal_mass", None),
+        ("ece_l2", f"ECE, l2, {width}", "equal_width", lambda table: table.ece("l2")),
+        ("debiased_ece", "ECE, l2, debiased", "equal_width", _debiased),
+        ("mce", f"largest gap (MCE), {width}", "equal_width", ReliabilityBins.mce),
+    ):
+        num_bins = len(tables[kind].edges) - 1
+        measure = Measure(name, title, num_bins, is_error=True)
+        yield measure, of_table(kind, read or ReliabilityBins.ece)
+
+
+def _debiased(table: ReliabilityBins) -> float:
+    return table.debiased_ece()
+
+
+def _parts_of_brier(
+    events: Events, positive: bool, two_classes: bool, cells: Cells | None
+) -> Iterator[tuple[Measure, Function]]:
+    corp = Corp(events)
+    squares = None if cells is None else cells.squares
+
+    def of_parts(name: str) -> Function:
+        def function(came: Outcome) -> float:
+            return getattr(corp(came.correct, squares, came.discrimination), name)
+
+        return function
+
+    about = "class 1" if positive else "top label"
+    if not two_classes:  # else it is the Brier score itself
+        title = f"Brier score of the {about}"
+        yield Measure("brier_top_label", title), of_parts("brier")
+    for part in ("miscalibration", "discrimination", "uncertainty"):
+        title = f"{part} of the {about} (CORP)"
+        error = part == "miscalibration"
+        yield Measure(part, title, None, error), of_parts(part)
+
+
+def _add_intervals(
+    found: dict[str, tuple[Measure, MeasuredValue]],
+    predictions: Predictions,
+    events: Events,
+    undone: Correction,
+) -> None:
+    """Gives means over rows their normal interval, and what they cost in rows."""
+    names = [next(iter(found)), "signed_gap", "nll", "brier"]
+    terms = {
+        name: (np.zeros(len(events.weight)), np.zeros(len(events.weight)))
+        for name in names
+    }
+    for rows, part in parts_of(predictions):
+        counts, costs = undone.of_labels(part.label), costs_of(part)
+        happens = np.eye(counts.shape[-1])[events.event[rows]]
+        gap = events.confidence[rows][:, None] - happens
+        for name, cost in zip(names, (happens, gap, costs.nll, costs.brier)):
+            with np.errstate(invalid="ignore"):
+                terms[name][0][rows] = (counts * cost).sum(axis=-1)
+                terms[name][1][rows] = (counts * cost**2).sum(axis=-1)
+    for name in names:
+        measure, value = found[name]
+        found[name] = measure, _with_interval(value, *terms[name], events.weight)
 
 
 def _with_interval(
-    value: MeasuredValue, costs: np.ndarray, counts: np.ndarray, events: Events
+    value: MeasuredValue, term: np.ndarray, square: np.ndarray, weight: np.ndarray
 ) -> MeasuredValue:
-    """Returns a mean over rows with its normal interval, and what it costs in rows.
-
-    `counts` is how much each class counts in each row, of shape (N, K).
-    """
+    """Returns a mean of terms, of the true squares `square`, with its interval."""
     if np.isnan(value.value):
         return value
-    weight, mean = events.weight, proper.weighted_mean
-    total = weight.sum()
-    variance = mean(((counts * costs).sum(axis=-1) - value.value) ** 2, weight)
+    total, mean = weight.sum(), proper.weighted_mean
+    variance = mean((term - value.value) ** 2, weight)
     # Of true labels: squares of costs have an expectation without bias as well.
-    of_true = mean((counts * costs**2).sum(axis=-1), weight) - value.value**2
+    of_true = mean(square, weight) - value.value**2
     with np.errstate(divide="ignore", invalid="ignore"):
         half = _NORMAL_95 * np.sqrt(variance / (total - 1))
         rows = total * of_true / variance if of_true > 0 else np.nan
     lower, upper = value.value - half, value.value + half
-    found = {"lower": lower, "upper": upper, "effective_rows": rows}
-    return replace(value, **{name: float(number) for name, number in found.items()})
-
-
-def _draw_labels(upper: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns labels, from the cumulated probabilities of the classes."""
-    drawn = rng.random((len(upper), 1)) * upper[:, -1:]
-    return (drawn >= upper[:, :-1]).sum(axis=-1)
-
-
-def progress(steps: Iterable, what: str) -> Any:
-    """Returns the steps, with a progress bar if they take long and tqdm is there."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return steps
-    return tqdm(steps, desc=what, delay=2, leave=False, disable=None)
+    ends = {"lower": lower, "upper": upper, "effective_rows": rows}
+    return replace(value, **{name: float(number) for name, number in ends.items()})

@@ -8,7 +8,7 @@ from keras_robust import _files
 from keras_robust._inputs import checks
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.measured_value import MeasuredValue
-from keras_robust.calibration._report import html, text
+from keras_robust.calibration._report import figures, html, text
 from keras_robust.calibration._report.measures import Measure
 
 
@@ -23,6 +23,7 @@ class CalibrationReport:
         models: Names of the models.
         measures: Names of the measures, the same for every model.
         bins: A dict of names to `ReliabilityBins`, of equal width.
+        verdicts: A dict of names to what the measures say of a model, in words.
         settings: What the report was made with: `n`, `weight` (sum of weights),
             `num_classes`, `num_bins`, `notion`, `num_resamples`, `version`; and
             `noise_matrix`, if it was given one.
@@ -39,10 +40,12 @@ class CalibrationReport:
         self,
         results: dict[str, dict[str, tuple[Measure, MeasuredValue]]],
         bins: dict[str, ReliabilityBins],
+        verdicts: dict[str, str],
         settings: dict[str, Any],
     ) -> None:
         self._results = results
         self.bins = bins
+        self.verdicts = verdicts
         self.settings = settings
         self.models = tuple(results)
         self.measures = tuple(results[self.models[0]])
@@ -120,7 +123,7 @@ class CalibrationReport:
         return frame.astype({"num_bins": "Int64"})
 
     def to_json(self, path: Any = None) -> str:
-        """The report as strict JSON: settings, measures and reliability tables.
+        """The report as strict JSON: settings, verdicts, measures and bins.
 
         Numbers that JSON does not know are strings: "Infinity", "-Infinity", "NaN".
 
@@ -139,7 +142,8 @@ class CalibrationReport:
             }
             for model, bins in self.bins.items()
         }
-        content = {"settings": self.settings, "measures": self.rows(), "bins": tables}
+        content = {"settings": self.settings, "verdicts": self.verdicts}
+        content |= {"measures": self.rows(), "bins": tables}
         text = json.dumps(_plain(content), indent=1, allow_nan=False)
         return _written(text, path)
 
@@ -167,13 +171,13 @@ class CalibrationReport:
         Raises:
             ImportError: If matplotlib is not installed.
         """
-        return html.diagrams(self)
+        return figures.diagrams(self)
 
     def __repr__(self) -> str:
         return text.table(self)
 
     def _repr_html_(self) -> str:
-        return html.measures_table(self)
+        return html.measures_table(self) + html.verdicts(self)
 
 
 def _written(text: str, path: Any) -> str:

@@ -1,6 +1,7 @@
 """A report as text for the terminal."""
 
 import math
+import textwrap
 from typing import Any
 
 from keras_robust.calibration._bins.measured_value import MeasuredValue
@@ -74,7 +75,18 @@ def table(report: Any) -> str:
         )
     if report.corrected:
         note += f"\n(95 % interval of the value)\n{about_true_labels(report)}"
-    return "\n".join([f"Calibration of {header(report)}", *lines, note])
+    return "\n".join(
+        [f"Calibration of {header(report)}", *lines, note, *verdicts(report)]
+    )
+
+
+def verdicts(report: Any) -> list[str]:
+    """Returns the verdict on each model, in lines of a terminal's width."""
+    several = len(report.models) > 1
+    return [
+        textwrap.fill(f"{model}: {words}" if several else words, 100)
+        for model, words in report.verdicts.items()
+    ]
 
 
 def _cell(is_error: bool, measured: MeasuredValue) -> str:

@@ -1,6 +1,5 @@
 """The CORP decomposition of the Brier score."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +40,7 @@ def brier_decomposition(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
 ) -> BrierDecomposition:
     """CORP decomposition of the Brier score of the confidence.
 
@@ -61,6 +61,7 @@ def brier_decomposition(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
 
     Returns:
         A `BrierDecomposition`: of the event "the predicted class is right", or for
@@ -88,25 +89,52 @@ def brier_decomposition(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
     )
-    return corp_of(events)(events.correct)
+    return Corp(events)(events.correct)
 
 
-def corp_of(events: Events) -> Callable[[np.ndarray], BrierDecomposition]:
-    """Returns the decomposition for fixed confidences as a function of correctness."""
-    if not len(events.confidence):
-        return lambda correct: BrierDecomposition(0.0, 0.0, 0.0, 0.0)
-    isotonic = checks.optional_module("brier_decomposition", "sklearn.isotonic")
-    values, group = np.unique(events.confidence, return_inverse=True)
-    mass = np.bincount(group, weights=events.weight)
-    total = mass.sum()
+class Corp:
+    """The decomposition for fixed confidences, as a function of correctness."""
 
-    def decompose(correct: np.ndarray) -> BrierDecomposition:
-        mean = np.bincount(group, weights=events.weight * correct) / mass
-        fitted = isotonic.isotonic_regression(mean, sample_weight=mass)
+    def __init__(self, events: Events) -> None:
+        self._confidence, self._weight = events.confidence, events.weight
+        self._values, self._group = np.unique(events.confidence, return_inverse=True)
+        self._mass = np.bincount(self._group, weights=events.weight)
+        self._isotonic = checks.optional_module(
+            "brier_decomposition", "sklearn.isotonic"
+        )
+
+    def __call__(
+        self,
+        correct: np.ndarray,
+        squares: float | None = None,
+        discrimination: float | None = None,
+    ) -> BrierDecomposition:
+        """Returns the parts.
+
+        With `squares`, rows stand for many whose correctness is 0 or 1, and on average
+        `correct`; it is the sum of weight times squared confidence over all of them. A
+        `discrimination` that is known already is that of a finer fit.
+        """
+        if not len(correct):
+            return BrierDecomposition(0.0, 0.0, 0.0, 0.0)
+        weight, mass, values = self._weight, self._mass, self._values
+        total = mass.sum()
+        mean = np.bincount(self._group, weights=weight * correct) / mass
         base = mass @ mean / total
-        brier = float(events.weight @ (events.confidence - correct) ** 2 / total)
-        uncertainty = float(events.weight @ (correct - base) ** 2 / total)
+        if squares is None:
+            brier = float(weight @ (self._confidence - correct) ** 2 / total)
+            uncertainty = float(weight @ (correct - base) ** 2 / total)
+        else:
+            # The square of 0 or 1 is itself.
+            came = weight @ (correct * (1 - 2 * self._confidence))
+            brier = float((squares + came) / total)
+            uncertainty = float(base * (1 - base))
+        if discrimination is not None:
+            parts = (brier - uncertainty + discrimination, discrimination, uncertainty)
+            return BrierDecomposition(brier, *parts)
+        fitted = self._isotonic.isotonic_regression(mean, sample_weight=mass)
         # The score S of a forecast f is the mean of (f - mean)² over groups, plus the
         # scatter within groups, which is the same for every f and cancels below.
         # Miscalibration is by how much S(values) exceeds S(fitted). Discrimination is
@@ -117,5 +145,3 @@ def corp_of(events: Events) -> Callable[[np.ndarray], BrierDecomposition]:
         )
         discrimination = float(mass @ (fitted - base) ** 2 / total)
         return BrierDecomposition(brier, miscalibration, discrimination, uncertainty)
-
-    return decompose

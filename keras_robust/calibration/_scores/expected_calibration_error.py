@@ -18,6 +18,7 @@ def expected_calibration_error(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
     noise_matrix: Any = None,
 ) -> float:
     """Expected calibration error (ECE): mean distance of confidence from accuracy.
@@ -37,6 +38,7 @@ def expected_calibration_error(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
         noise_matrix: As in `bin_predictions`: the error on true labels, from noisy
             ones. It is biased upwards the more, as there is more chance in the bins.
             Defaults to None.
@@ -69,6 +71,7 @@ def expected_calibration_error(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
         noise_matrix=noise_matrix,
     )
     return bin_events(events, num_bins, binning).ece(norm)

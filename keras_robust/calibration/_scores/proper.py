@@ -20,6 +20,7 @@ def brier_score(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
     noise_matrix: Any = None,
 ) -> float:
     """Brier score: mean squared distance of the probabilities from what came true.
@@ -35,6 +36,7 @@ def brier_score(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
         noise_matrix: As in `bin_predictions`: the score on true labels, from noisy ones
             (class ids or one-hot). Defaults to None.
 
@@ -63,6 +65,7 @@ def brier_score(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
     )
     checked_distributions(owner, predictions)
     if undone is not None:
@@ -79,6 +82,7 @@ def negative_log_likelihood(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
     noise_matrix: Any = None,
 ) -> float:
     """Negative log-likelihood: the mean of -log of the label's probability, in nats.
@@ -93,6 +97,7 @@ def negative_log_likelihood(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
         noise_matrix: As in `bin_predictions`: the score on true labels, from noisy
             ones. Every class may then be the true one: small probabilities scatter the
             score, and 0 is an error. Defaults to None.
@@ -119,6 +124,7 @@ def negative_log_likelihood(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
     )
     checked_distributions(owner, predictions)
     if undone is not None:

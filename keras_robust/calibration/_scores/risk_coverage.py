@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_robust.calibration._bins.events import Events, check_repetitions, read_events
+from keras_robust.calibration._bins.events import Events, read_events
 
 
 def area_under_risk_coverage(
@@ -15,6 +15,7 @@ def area_under_risk_coverage(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
 ) -> float:
     """Area under the risk-coverage curve (AURC): how well confidence ranks errors.
 
@@ -32,6 +33,7 @@ def area_under_risk_coverage(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
 
     Returns:
         The area, in [0, 1]; 0 if there are no predictions.
@@ -57,8 +59,9 @@ def area_under_risk_coverage(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
+        repetitions=True,
     )
-    check_repetitions("area_under_risk_coverage", events)
     return aurc_of(events)(events.correct)
 
 

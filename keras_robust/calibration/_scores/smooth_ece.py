@@ -9,6 +9,8 @@ from keras_robust.calibration._bins.events import Events, read_events
 # The grids and the search are those of its authors' implementation, so that values
 # agree with published ones to rounding.
 _GRID, _MESH, _HALVINGS, _SMALLEST, _FLOOR = 2000, 200, 10, 1e-3, 1e-4
+# Rows that are put onto a grid at a time, so that memory does not grow with them.
+_ROWS = 2**16
 
 
 def smooth_ece(
@@ -19,6 +21,7 @@ def smooth_ece(
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
+    axis: int = -1,
 ) -> float:
     """Smooth expected calibration error: no bins, no choice of their number.
 
@@ -35,6 +38,7 @@ def smooth_ece(
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
+        axis: As in `bin_predictions`. Defaults to -1.
 
     Returns:
         The error, in [0, 1]; 0 if there are no predictions.
@@ -59,6 +63,7 @@ def smooth_ece(
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,
+        axis=axis,
     )
     return SmoothECE(events)(events.correct)
 
@@ -68,7 +73,7 @@ class SmoothECE:
 
     def __init__(self, events: Events) -> None:
         self._confidence, self._weight = events.confidence, events.weight
-        self._places: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._masses: dict[float, float] = {}
 
     def __call__(self, correct: np.ndarray) -> float:
@@ -103,14 +108,24 @@ class SmoothECE:
 
     def _spread(self, values: np.ndarray, points: int) -> np.ndarray:
         """Puts each row's value onto the two grid points beside its confidence."""
-        if points not in self._places:
-            scaled = self._confidence * (points - 1)
-            below = np.minimum(scaled.astype("int64"), points - 2)
-            self._places[points] = below, scaled - below
-        below, share = self._places[points]
-        grid = np.bincount(below, weights=values * (1 - share), minlength=points)
-        grid += np.bincount(below + 1, weights=values * share, minlength=points)
+        grid = np.zeros(points)
+        for start in range(0, len(values), _ROWS):
+            rows = slice(start, start + _ROWS)
+            below, share = self._places(rows, points)
+            part = values[rows]
+            grid += np.bincount(below, part * (1 - share), minlength=points)
+            grid += np.bincount(below + 1, part * share, minlength=points)
         return grid
+
+    def _places(self, rows: slice, points: int) -> tuple[np.ndarray, np.ndarray]:
+        if points in self._known:
+            return self._known[points]
+        scaled = self._confidence[rows] * (points - 1)
+        below = np.minimum(scaled.astype("int64"), points - 2)
+        places = below, scaled - below
+        if len(self._confidence) <= _ROWS:  # few enough to keep, for many calls
+            self._known[points] = places
+        return places
 
 
 def _smooth(grid: np.ndarray, bandwidth: float) -> np.ndarray:

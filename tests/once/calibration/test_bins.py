@@ -137,7 +137,7 @@ def test_nothing_gives_0():
         ([-1], [[0.5, 0.5]], "`y_true` must be whole class ids"),
         ([0.5], [[0.5, 0.5]], "`y_true` must be whole class ids"),
         ([[1, 1]], [[0.5, 0.5]], "`y_true` must be distributions"),
-        ([2], [[0.5]], "`y_true` must be distributions"),
+        ([2], [[0.5]], "`y_true` must be 0 or 1, or the probability of class 1"),
         ([0], [[0.5, np.nan]], r"`y_prob` must be in \[0, 1\], with no NaN"),
         ([0], [[1.5, 0.5]], "`y_prob` must be in"),
         ([0, 0], [[0.5, 0.5], [-0.5, 0.5]], "1 bad rows, the first row 1"),
@@ -215,7 +215,7 @@ def test_tensors_and_frames_are_read_and_masked_arrays_refused():
     assert bin_predictions(pd.Series(LABELS), frame).ece() == pytest.approx(expected)
     with pytest.raises(TypeError, match="`y_prob` must be no masked array"):
         bin_predictions(LABELS, np.ma.masked_array(PROB))
-    with pytest.raises(TypeError, match=r"`y_prob` must be of numbers.*several models"):
+    with pytest.raises(TypeError, match=r"`y_prob` must be of numbers.*Several models"):
         bin_predictions(LABELS, {"a": PROB})
     with pytest.raises(ValueError, match="`y_prob` must be lists of the same length"):
         bin_predictions([0, 0], [[0.5, 0.5], [1.0]])

@@ -16,6 +16,7 @@ from keras_robust.calibration import (
     PlattScaling,
     TemperatureScaling,
     VectorScaling,
+    temperature_scale,
 )
 
 RNG = np.random.default_rng(9)
@@ -307,14 +308,15 @@ def test_a_bad_l2_is_an_error(bad):
 
 def test_without_scikit_learn_isotonic_calibration_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.isotonic", None)
-    with pytest.raises(ImportError, match=r"pip install 'keras-robust\[calibration\]'"):
+    with pytest.raises(ImportError, match=r"pip install scikit-learn, or in a clone"):
         IsotonicCalibration(from_logits=True).fit(Y, Z)
 
 
 @pytest.mark.parametrize("recalibration", [TemperatureScaling, VectorScaling])
 def test_probabilities_taken_for_logits_are_noticed(recalibration):
     prob = special.softmax(LOGITS, -1)
-    with pytest.warns(UserWarning, match=r"\(from_logits=False\)"):
+    name = recalibration.__name__
+    with pytest.warns(UserWarning, match=f"{name}: `from_logits` is True, and"):
         recalibration(from_logits=True).fit(LABELS, prob)
     recalibration().fit(LABELS, prob)
 
@@ -331,7 +333,9 @@ def test_sigmoids_taken_for_logits_are_noticed():
     rng = np.random.default_rng(2)
     prob = rng.random((500, 1))
     labels = (rng.random(500) < prob[:, 0]).astype(int)
-    with pytest.warns(UserWarning, match=r"PlattScaling\(from_logits=False\)"):
+    with pytest.warns(
+        UserWarning, match="PlattScaling: `from_logits` is True.* pass from_logits"
+    ):
         PlattScaling(from_logits=True).fit(labels, prob)
     PlattScaling().fit(labels, prob)
     PlattScaling(from_logits=True).fit(labels, np.log(prob / (1 - prob)))
@@ -347,3 +351,49 @@ def test_a_fit_that_fails_leaves_the_fit_before_it():
     with pytest.raises(ValueError, match="two classes"):
         scaling.fit(rng.integers(0, 3, 50), rng.normal(size=(50, 3)))
     np.testing.assert_array_equal(scaling.transform(logits), before)
+
+
+def test_isotonic_calibration_takes_probabilities_of_0_and_1():
+    # Of 4 rows at 0 one is of class 1, of those at 0.5 two, of those at 1 three.
+    prob = np.repeat([0.0, 0.5, 1.0], 4)[:, None]
+    labels = [1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0]
+    isotonic = IsotonicCalibration().fit(labels, prob)
+    found = isotonic.transform([[0.0], [0.5], [1.0]])[:, 0]
+    np.testing.assert_allclose(found, [0.25, 0.5, 0.75])
+    assert isotonic.nll_before_ == np.inf
+    share = np.array([0.25, 0.5, 0.75])
+    entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share)).mean()
+    assert isotonic.nll_after_ == pytest.approx(entropy)
+    for cls in (TemperatureScaling, PlattScaling):  # they cannot, and say what can
+        with pytest.raises(ValueError, match=r"a forest, take IsotonicCalibration\.$"):
+            cls().fit(labels, prob)
+
+
+def test_classes_on_another_axis_are_recalibrated_alike():
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 3, (3, 3, 3))
+    logits = np.eye(3)[labels] + rng.normal(size=(3, 3, 3, 3))  # N = K = H = W
+    first = np.moveaxis(logits, -1, 1)
+    for cls in (TemperatureScaling, VectorScaling, IsotonicCalibration):
+        last = cls(from_logits=True).fit(labels, logits)
+        moved = cls(from_logits=True, axis=1).fit(labels, first)
+        assert moved.nll_after_ == pytest.approx(last.nll_after_)
+        expected = np.moveaxis(last.transform(logits), -1, 1)
+        np.testing.assert_allclose(moved.transform(first), expected)
+        assert "axis=1" in repr(moved)
+    one = PlattScaling(from_logits=True, axis=0).fit(labels % 2, logits[None, ..., 0])
+    assert one.transform(logits[None, ..., 0]).shape == (1, 3, 3, 3)
+    assert TemperatureScaling(from_logits=True, axis=1).fit(labels, first).as_layer()
+    with pytest.raises(ValueError, match="VectorScaling: `axis` must be -1 to make a"):
+        VectorScaling(from_logits=True, axis=1).fit(labels, first).as_layer()
+    with pytest.raises(ValueError, match="`axis` must be one of the 4 axes of `y_pr"):
+        TemperatureScaling(axis=4).fit(labels, first)
+    scaled = temperature_scale(first, 2.0, from_logits=True, axis=1)
+    np.testing.assert_allclose(scaled.sum(axis=1), 1)
+
+
+def test_smoothed_targets_want_weights_that_are_repetitions():
+    labels, logits = [0, 1, 1, 0], [[-1.0], [1.0], [-0.5], [0.5]]
+    scaling = PlattScaling(from_logits=True, smoothed_targets=True)
+    with pytest.raises(ValueError, match="PlattScaling: `sample_weight` must be repet"):
+        scaling.fit(labels, logits, sample_weight=np.full(4, 0.25))

@@ -329,7 +329,11 @@ def test_the_page_is_one_whole_file_with_its_figure(tmp_path):
     assert f"{report['b & c', 'ece'].value:.4f}" in page.text
     assert len(page.text.split("if calibrated")) > 2
     for title, bins in (("smooth ECE", ""), ("ECE, bins of equal mass", "15")):
-        assert f"<td>{title}</td><td>{bins}</td>" in text
+        assert re.search(
+            f'<th scope="row">{title}<span class="what">[^<]+</span></th>'
+            f'<td class="bins">{bins}</td>',
+            text,
+        )
     # Nothing from elsewhere.
     links = [
         v for _, attrs in page.seen for k, v in attrs.items() if k in ("src", "href")
@@ -359,7 +363,7 @@ def test_the_repr_is_a_table_and_notebooks_get_html():
     mean, upper = measured.null_mean, measured.null_upper
     assert f"{measured.value:.4f}* [{mean:.4f}, 95 % < {upper:.4f}]" in ece
     assert max(map(len, lines)) < 120
-    assert BOTH._repr_html_().startswith("<table>")
+    assert BOTH._repr_html_().startswith("<table")
 
 
 def test_the_figure_has_a_diagram_for_each_model():
@@ -389,3 +393,78 @@ def test_bad_input_raises(y, p, match):
 def test_the_report_is_what_its_type_says():
     assert isinstance(BOTH, CalibrationReport)
     assert isinstance(BOTH["good", "ece"], MeasuredValue)
+
+
+def test_a_verdict_in_words_says_what_chance_and_a_temperature_explain():
+    good, sharp = BOTH.verdicts["good"], BOTH.verdicts["sharp"]
+    assert good.startswith("No evidence of miscalibration: chance explains what is")
+    gap, ece = BOTH["sharp", "signed_gap"].value, BOTH["sharp", "ece"]
+    assert sharp.startswith(f"Over-confident by {gap:.3f} on average, more than chance")
+    assert f"95 % of calibrated models are below {ece.null_upper:.3f}" in sharp
+    # The sharp one is the good one at a temperature of 1/3.
+    found = float(re.search(r"A temperature of ([\d.]+) would mend it", sharp)[1])
+    assert found == pytest.approx(3, rel=0.15)
+    flat = PROB**0.4 / (PROB**0.4).sum(-1, keepdims=True)
+    verdict = calibration_report(LABELS, flat, num_resamples=50).verdicts["model"]
+    assert verdict.startswith("Under-confident by ")
+    # One class is too likely in every row, which no temperature mends.
+    shifted = (PROB + 0.6 * np.eye(4)[0]) / 1.6
+    verdict = calibration_report(LABELS, shifted, num_resamples=50).verdicts["model"]
+    assert "would mend it: the ECE" not in verdict
+    soft = 0.8 * np.eye(4)[LABELS] + 0.05
+    verdict = calibration_report(soft, PROB).verdicts["model"]
+    assert verdict.endswith("how much of it is chance, soft targets do not tell.")
+    y, p = (LABELS == 1).astype(int), SHARP[:, 1:2]
+    how = {"notion": "positive", "num_resamples": 50}
+    assert "Off by 0." in calibration_report(y, p, **how).verdicts["model"]
+    verdict = calibration_report(y, p * 0.3, **how).verdicts["model"]
+    assert verdict.startswith("Probabilities of class 1 are too low by 0.")
+    words = " ".join(repr(BOTH).split())
+    assert f"good: {good}" in words
+    assert f"sharp: {sharp}" in words
+    page = BOTH.to_html()
+    assert f"<p><b>sharp</b>: {sharp}</p>" in page
+    assert page.index(sharp) < page.index("<h2>Measures")
+    assert json.loads(BOTH.to_json())["verdicts"] == BOTH.verdicts
+
+
+def test_the_page_is_read_on_a_phone_on_paper_and_by_ear():
+    page = Tags()
+    text = BOTH.to_html()
+    page.feed(text)
+    by_tag = {}
+    for tag, attrs in page.seen:
+        by_tag.setdefault(tag, []).append(attrs)
+    rows = [a for a in by_tag["th"] if a.get("scope") == "row"]
+    bins = sum(int((table.count > 0).sum()) for table in BOTH.bins.values())
+    assert len(rows) == len(BOTH.measures) + bins
+    # Whatever may scroll can be reached by keys, and has a name.
+    scrolling = [a for a in by_tag["div"] if a.get("class") == "scroll"]
+    assert len(scrolling) == 3
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in scrolling)
+    assert all("open" in a for a in by_tag["details"])
+    assert "@media print" in text
+    # A figure for each model, with its numbers in words, and no id twice.
+    labels = [a["aria-label"] for a in by_tag["svg"]]
+    assert len(labels) == 2
+    for model, label in zip(BOTH.models, labels):
+        table = BOTH.bins[model]
+        assert f"Reliability diagram of {model}: ECE {table.ece():.4f}" in label
+        for k in np.flatnonzero(table.count > 0):
+            point = f"{table.confidence[k]:.2f}, {table.accuracy[k]:.2f}, "
+            assert point + f"{table.count[k]:g}" in label
+    ids = [a["id"] for _, a in page.seen if "id" in a]
+    assert len(set(ids)) == len(ids)
+    targets = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
+    assert targets <= set(ids)
+
+
+def test_the_page_of_the_positive_notion_speaks_of_class_1():
+    y = (LABELS == 1).astype(int)
+    report = calibration_report(y, PROB[:, 1:2], notion="positive", num_resamples=20)
+    page = Tags()
+    page.feed(report.to_html())
+    words = " ".join(page.text.split())
+    assert "A blue bar ends at the share of class 1 in its bin" in words
+    assert "mean probability of class 1share of class 1" in words
+    assert "accuracy" not in words.split("Measures", 1)[1].replace("calibrated", "")

@@ -102,7 +102,7 @@ def test_class_names_are_those_of_the_columns(folder, capsys):
     frame.to_csv("named.csv", index=False)
     code, _, err = run("named.csv", *how, capsys=capsys)
     assert code == 2
-    assert "Received: z." in err
+    assert "Received: 'z'." in err
 
 
 def test_models_with_other_columns_are_not_compared(folder, capsys):
@@ -110,7 +110,7 @@ def test_models_with_other_columns_are_not_compared(folder, capsys):
     frame.to_csv("named.csv", index=False)
     code, _, err = run("p.csv", "named.csv", capsys=capsys)
     assert code == 2
-    assert "named: the columns of classes must be those of p" in err
+    assert "named.csv: the columns of classes must be those of p.csv" in err
 
 
 def test_options_reach_the_report(folder, capsys):
@@ -243,7 +243,7 @@ def spoil(frame, row, column, value):
         (None, ["p.csv", "--prob-prefix", "q_"], "the columns are prob_0, prob_1"),
         (None, ["p.npz", "--prob-key", "q"], "the arrays are y_prob, y_true"),
         (None, ["p.npz", "--prob-key", "logits"], "For logits pass --logits"),
-        (None, ["p.npz", "--prob-key", "w"], "with an axis of classes"),
+        (None, ["p.npz", "--prob-key", "w"], "`y_true` must be 0 or 1, or the"),
         (None, ["p.csv", "--weight-column", "v"], "Say which column with --weight"),
         (None, ["p.csv", "p.npz"], "Write NAME=FILE"),
         (None, ["p.csv", "--bins", "0"], "`--bins` must be at least 1. Received: 0."),
@@ -254,7 +254,7 @@ def spoil(frame, row, column, value):
             ["p.csv", "--ignore-class", "9" * 12],
             "`--ignore-class` must be an int",
         ),
-        (None, ["n.npz", "--weight-column", "w"], "`--weight-column` must be of numb"),
+        (None, ["n.npz", "--weight-column", "w"], "n.npz: `w` must be of numbers"),
         (None, ["p.csv", "--notion", "positive"], "`--notion` must be 'top_label'"),
         (None, ["p.csv", "--out", "r.txt"], "must be a file ending in .html"),
         (None, ["p.csv", "--out", "no/r.html"], "Create no first"),
@@ -270,8 +270,12 @@ def spoil(frame, row, column, value):
             ["c.csv"],
             "names of the classes' columns",
         ),
-        (lambda f: f.drop(columns="prob_3"), ["c.csv"], "Received: 3."),
-        (lambda f: f.rename(columns={"prob_3": "prob_2 "}), ["c.csv"], "Received: 3."),
+        (lambda f: f.drop(columns="prob_3"), ["c.csv"], "Received: '3'."),
+        (
+            lambda f: f.rename(columns={"prob_3": "prob_2 "}),
+            ["c.csv"],
+            "Received: '3'.",
+        ),
         (lambda f: f[["prob_0", "y_true"]], ["c.csv"], "must be prob_1"),
         (lambda f: f[:0], ["c.csv"], "a column of 0 rows"),
         (None, ["p.csv", "--prob-prefix", ""], "names of the classes' columns"),
@@ -283,7 +287,7 @@ def spoil(frame, row, column, value):
         (
             lambda f: f[:50],
             ["c.csv", "--labels", "labels.csv"],
-            "`--label-column` must be of shape",
+            "labels.csv: `rows` must be as many as in c.csv, 50",
         ),
     ],
 )
