@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from keras_robust._backend import powers
+from keras_robust._backend import plain, powers
 
 # Up to so many classes, XLA unrolls a row.
 _SHORT = 64
@@ -71,7 +71,9 @@ def concrete(x: Any) -> np.ndarray | None:
 @functools.partial(jax.jit, static_argnums=2)  # or eager calls compile each time
 def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     """Returns what `plain.top_label` does."""
-    rows, step = len(prob), max(1, _BLOCK // prob.shape[-1])
+    rows, step = prob.shape[0], max(1, _BLOCK // prob.shape[-1])
+    if not isinstance(rows, int):  # a symbol, as where a model is built
+        return plain.top_label(prob, labels, slack)
     # A slice of rows that lie on several devices would move them.
     if rows <= 2 * step or jax.default_backend() != "cpu" or jax.device_count() > 1:
         return _of_block(prob, labels, slack)
@@ -125,7 +127,6 @@ def _largest(x: Any) -> Any:
     return jax.lax.reduce(x, start, lambda a, b: jnp.where(b > a, b, a), (1,))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def cost_of_rows(
     cost: Callable[[Any, Any, Any], Any],
     chunk: int,
@@ -135,6 +136,16 @@ def cost_of_rows(
     weight: Any,
 ) -> Any:
     """Returns what `plain.cost_of_rows` does."""
+    # With sizes that are symbols, as where a model is built, no loop can be laid out.
+    known = all(isinstance(size, int) for size in hidden.shape)
+    version = _cost_in_chunks if known else plain.cost_of_rows
+    return version(cost, chunk, hidden, kernel, labels, weight)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _cost_in_chunks(
+    cost: Any, chunk: int, hidden: Any, kernel: Any, labels: Any, weight: Any
+) -> Any:
 
     def step(total: Any, rows: Any) -> tuple[Any, None]:
         own, *rest = rows
@@ -171,7 +182,7 @@ def _backward_cost(cost: Any, chunk: int, made: Any, upstream: Any) -> tuple[Any
     return by_hidden, by_kernel, None, by_weight
 
 
-cost_of_rows.defvjp(_forward_cost, _backward_cost)
+_cost_in_chunks.defvjp(_forward_cost, _backward_cost)
 
 
 def _in_chunks(chunk: int, *columns: Any) -> list[Any]:

@@ -131,7 +131,7 @@ def _check_weight(argument: str, weight: np.ndarray) -> None:
             "Use 0 to leave a position out.",
         )
     if not weight.any():
-        fix = "The loss is 0 and nothing is learnt."
+        fix = "Nothing is learnt."
         raise checks.invalid(_OWNER, argument, "above 0 somewhere", "zeros", fix)
 
 
@@ -208,10 +208,8 @@ def _wrong_labels(output: Output, reading: _Reading, aligned: Aligned) -> ValueE
         return checks.invalid(_OWNER, f"y{output.place}", expected, received, fix)
     counted = y.reshape(aligned.counted.shape)[aligned.counted]
     low, high = counted.min(), counted.max()
-    if np.isnan(low):
-        received = "NaN"
-        fix = f"Mark positions without a label with {reading.ignore_class}."
-    else:
+    received, fix = "NaN", f"Mark what has no label with {reading.ignore_class}."
+    if not np.isnan(low):
         received = f"labels from {low} to {high}"
         fix = f"The model has an output for {num_classes} classes."
         if low == 1 and high == num_classes:

@@ -23,6 +23,8 @@ from keras_robust._numerics import two_sum
 _CARRY_UNIT = 4096.0
 # Rows added up one after another in float32, before two-sum takes over.
 _ROWS_PER_LANE = 64
+# Rows that there may be where sizes are symbols, as in an exported function.
+_UNKNOWN_ROWS = 1 << 18
 # Corrected correctness is at most 100 in size, and 64 such numbers below 2^13: whole
 # multiples of 2^-11 add up exactly in float32.
 _COARSE_UNIT = 2.0**-11
@@ -158,7 +160,8 @@ def _sum_in_lanes(
         coarse = ops.round(correct / _COARSE_UNIT) * _COARSE_UNIT
         parts = (weight * coarse, weight * (correct - coarse))
         rows = (*rows[:2], parts[0], weight * correct * correct, parts[1])
-    num_rows, num_places, lanes = place.shape[0] // columns, middle.shape[0], 1
+    num_rows, num_places, lanes = place.shape[0], middle.shape[0], 1
+    num_rows = num_rows // columns if isinstance(num_rows, int) else _UNKNOWN_ROWS
     # Lanes for the rows of one column: its places are its own.
     while lanes * _ROWS_PER_LANE < num_rows:
         lanes *= 2

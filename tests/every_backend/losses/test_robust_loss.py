@@ -103,3 +103,8 @@ def test_theory_that_nobody_wrote_is_said_to_be_missing():
     ]:
         with pytest.raises(NotImplementedError, match=f"has no method `{method}`"):
             call()
+
+
+def test_lists_of_unequal_length_are_refused():
+    with pytest.raises(ValueError, match=r"GCE: `y_true` must be lists of the same"):
+        GCE()([[0, 1], [2]], np.full((2, 2, 3), 1 / 3, "float32"))
