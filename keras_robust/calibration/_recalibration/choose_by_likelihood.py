@@ -173,11 +173,12 @@ def choose_by_likelihood(
             )
         group = _groups(groups, y_true, rows)
         fold = _fold_of_rows(group, folds, seed)
-        # Not the logits as they were given: what they look like has been said above.
-        scores = rows.log_prob if from_logits else rows.prob
-        calibrators[name] = TemperatureScaling(from_logits=from_logits).fit(
-            rows.label, scores, sample_weight=rows.weight
-        )
+        scores = rows.logits if from_logits else rows.prob
+        with warnings.catch_warnings():  # what logits look like has been said
+            warnings.filterwarnings("ignore", ".*`from_logits` is True", UserWarning)
+            calibrators[name] = TemperatureScaling(from_logits=from_logits).fit(
+                rows.label, scores, sample_weight=rows.weight
+            )
         costs[name] = _cross_validated(scores, rows, fold, from_logits)
     weight = rows.weight
     nll = {name: float(cost @ weight / weight.sum()) for name, cost in costs.items()}
@@ -251,7 +252,7 @@ def _cross_validated(
             scaling = TemperatureScaling(from_logits=from_logits).fit(
                 rows.label[rest], scores[rest], sample_weight=rows.weight[rest]
             )
-        log_prob = simplex.log_softmax(scaling.scale(scores[part]))
+            log_prob = simplex.log_softmax(scaling.scale(scores[part]))
         cost[part] = nll_of_rows(log_prob, rows.label[part])
     return cost
 
