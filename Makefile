@@ -76,7 +76,8 @@ lint: $(FULL)/installed
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/ruff check .
 
-# What would be uploaded: the sdist, and the wheel made of it; then as a user has it.
+# What would be uploaded: the sdist, and the wheel made of it; then as a user has it,
+# without extras, and with those of the first tutorial, in a folder that holds nothing else.
 package: $(FULL)/installed
 	rm -rf build/package
 	$(FULL)/bin/uv build --quiet --out-dir build/package
@@ -90,6 +91,14 @@ package: $(FULL)/installed
 	  "keras-robust[jax] @ file://$$(ls $(CURDIR)/build/package/*.whl)"
 	cd build/package && KERAS_BACKEND=jax env/bin/python ../../.ci/first_steps.py
 	cd build/package && env/bin/keras-robust report predictions.npz
+	$(FULL)/bin/uv pip install --quiet --python build/package/env/bin/python \
+	  --constraint constraints.txt \
+	  "keras-robust[jax,calibration] @ file://$$(ls $(CURDIR)/build/package/*.whl)"
+	mkdir build/package/tutorial
+	$(FULL)/bin/jupyter nbconvert --log-level=ERROR --to python \
+	  --output-dir build/package/tutorial notebooks/tutorials/01_quickstart.ipynb
+	cd build/package/tutorial && KERAS_BACKEND=jax ../env/bin/python 01_quickstart.py
+	test -s build/package/tutorial/report.html
 
 $(BACKENDS:%=test-%): test-%: $(FULL)/installed
 	KERAS_BACKEND=$* $(FULL)/bin/python -m pytest -n $(WORKERS) \
