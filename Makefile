@@ -1,6 +1,7 @@
 # make quickstart: from nothing to the result on screen, in a few minutes.
 # make test:       from nothing to every test on every backend.
 # make docs:       the site, built and served at http://127.0.0.1:8000.
+# make package:    what would be uploaded, built, installed and tried.
 # make bench:      time and memory beside Keras's and others', on an idle machine.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c

@@ -220,3 +220,18 @@ class Claims:
         """
         table = pd.DataFrame(self._rows, columns=COLUMNS)
         return table.astype({"seeds": "Int64"})
+
+    def summary(self) -> pd.DataFrame:
+        """Returns the claims as a page shows them, five columns wide.
+
+        Returns:
+            The columns `claim`, `article`, `ours`, `verdict` and `criterion` of
+            `table`, as text; where a claim is a number, `ours` has its interval, too.
+
+        Raises:
+            Nothing.
+        """
+        table = self.table().astype(object).fillna("")
+        number = table["inside"] != ""
+        table.loc[number, "ours"] += ", interval " + table.loc[number, "interval"]
+        return table[["claim", "article", "ours", "verdict", "criterion"]]

@@ -94,3 +94,22 @@ def test_claims_without_a_number_have_no_interval_and_those_untested_no_seeds():
     assert list(table["verdict"]) == ["holds in part", "does not hold", "not tested"]
     assert table[["difference", "interval", "inside"]].isna().all(axis=None)
     assert list(table["seeds"].isna()) == [False, False, True]
+
+
+def test_the_summary_is_what_fits_a_page_and_has_the_interval_of_numbers():
+    claims = engine.Claims()
+    claims.number("a number", 0.046, ECE, digits=3)
+    how = {"seeds": 3, "holds": False, "in_part": True}
+    claims.statement("a sentence", "figure", "two of three", "all", **how)
+    summary = claims.summary()
+    assert summary.columns.tolist() == [
+        "claim",
+        "article",
+        "ours",
+        "verdict",
+        "criterion",
+    ]
+    low, high = engine.seeds_interval(ECE)
+    said = f"0.046 ± 0.003, interval {low:.3f} to {high:.3f}"
+    assert summary["ours"].tolist() == [said, "two of three"]
+    assert summary["verdict"].tolist() == ["holds", "holds in part"]
