@@ -150,10 +150,10 @@ site: $(FULL)/installed
 docs: site
 	$(FULL)/bin/python -m http.server --bind 127.0.0.1 --directory build/site 8000
 
-# The address of the repository in the tutorials, from pyproject.toml.
+# The address of the repository, from pyproject.toml to wherever else it stands.
 address:
 	sed -i -E "s#https://[a-z.]+/[A-Za-z0-9_-]+/keras_robust#$(ADDRESS)#g" \
-	  notebooks/tutorials/*.ipynb
+	  notebooks/tutorials/*.ipynb CITATION.cff
 
 # One thread, so that CPU time is what a user waits for.
 bench: $(FULL)/installed

@@ -27,6 +27,7 @@ def test_the_citation_is_of_this_version():
     assert CITATION["license"] == PROJECT["license"]
     assert CITATION["authors"] == PROJECT["authors"]
     assert CITATION["keywords"] == PROJECT["keywords"]
+    assert CITATION["repository-code"] == PROJECT["urls"]["Repository"]
     assert {"cff-version", "message", "title", "type"} < set(CITATION)
 
 
