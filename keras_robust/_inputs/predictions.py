@@ -8,6 +8,7 @@ from keras_robust._inputs import checks
 from keras_robust._inputs.arrays import numeric
 from keras_robust._inputs.labels import TARGET_SUM_SLACK
 from keras_robust._inputs.options import checked_axis
+from keras_robust._inputs.row_weights import spread_weights
 from keras_robust._inputs.scores import (
     check_sums,
     checked_scores,
@@ -162,18 +163,6 @@ def checked_distributions(
     return predictions
 
 
-def check_repetitions(owner: str, rows: int, total: float) -> None:
-    """Raises for weights so small that they cannot be meant as repetitions of rows."""
-    if total < rows / 2:
-        raise checks.invalid(
-            owner,
-            "sample_weight",
-            "repetitions of rows, of at least half their number in all",
-            f"weights that sum to {total:.6g} for {rows} rows",
-            f"Multiply them by {rows / total:.6g}, so that they are 1 on average.",
-        )
-
-
 def _floating(dtype: np.dtype) -> np.dtype:
     return dtype if dtype.kind not in "biu" else np.dtype("float64")
 
@@ -205,34 +194,6 @@ def _swapped(y_true: np.ndarray, scores: np.ndarray) -> bool:
     positions = y_true.shape[:-1]
     fits = y_true.ndim > 0 and scores.shape in (positions, (*positions, 1))
     return fits and bool((scores == np.floor(scores)).all())
-
-
-def spread_weights(owner: str, sample_weight: Any, positions: tuple) -> np.ndarray:
-    """Returns weights, one for each position, checked."""
-    if sample_weight is None:
-        return np.broadcast_to(1.0, positions)
-    weight = numeric(owner, "sample_weight", sample_weight).astype("float64")
-    if weight.shape == (*positions, 1):
-        weight = weight[..., 0]
-    if weight.shape != positions[: weight.ndim]:
-        raise checks.invalid(
-            owner,
-            "sample_weight",
-            f"of shape {positions} or a leading part of it",
-            f"sample_weight.shape={weight.shape}",
-            "Pass one value per position or one per sample.",
-        )
-    if not (np.isfinite(weight) & (weight >= 0)).all():
-        raise checks.invalid(
-            owner,
-            "sample_weight",
-            "finite and at least 0",
-            f"a minimum of {weight.min()}",
-            "Use 0 to leave a row out.",
-        )
-    return np.broadcast_to(
-        weight.reshape(weight.shape + (1,) * (len(positions) - weight.ndim)), positions
-    )
 
 
 def _labels(

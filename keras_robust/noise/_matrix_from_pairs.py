@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_robust._inputs import checks
 from keras_robust._inputs.class_ids import paired_labels
-from keras_robust._inputs.predictions import spread_weights
+from keras_robust._inputs.row_weights import spread_weights
 from keras_robust.noise._matrix_estimate import MatrixEstimate
 from keras_robust.noise._prior import matrix_of_counts
 

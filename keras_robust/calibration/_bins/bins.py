@@ -12,7 +12,7 @@ from keras_robust._inputs.options import (
     checked_norm,
     checked_num_resamples,
 )
-from keras_robust._inputs.predictions import check_repetitions
+from keras_robust._inputs.row_weights import check_repetitions
 from keras_robust.calibration._bins import chance
 from keras_robust.calibration._bins.measured_value import MeasuredValue
 

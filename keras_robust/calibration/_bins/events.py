@@ -10,10 +10,10 @@ from keras_robust._inputs.matrices import Correction, correction
 from keras_robust._inputs.options import checked_notion
 from keras_robust._inputs.predictions import (
     Predictions,
-    check_repetitions,
     checked_distributions,
     read_predictions,
 )
+from keras_robust._inputs.row_weights import check_repetitions
 
 
 class Events(NamedTuple):

@@ -13,7 +13,8 @@ from keras_robust._inputs.options import (
     checked_norm,
     checked_num_bins,
 )
-from keras_robust._inputs.predictions import read_predictions, spread_weights
+from keras_robust._inputs.predictions import read_predictions
+from keras_robust._inputs.row_weights import spread_weights
 from keras_robust._numerics import probability_slack
 from keras_robust.calibration._bins.binning import binned
 from keras_robust.calibration._bins.bins import ReliabilityBins

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.predictions import check_repetitions
+from keras_robust._inputs.row_weights import check_repetitions
 from keras_robust._theory import simplex
 from keras_robust.calibration._recalibration.base import FittedRecalibration
 from keras_robust.calibration._recalibration.descent import (

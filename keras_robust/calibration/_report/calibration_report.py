@@ -14,11 +14,11 @@ from keras_robust._inputs.options import (
 )
 from keras_robust._inputs.predictions import (
     Predictions,
-    check_repetitions,
     checked_distributions,
     read_predictions,
     with_class_ids,
 )
+from keras_robust._inputs.row_weights import check_repetitions
 from keras_robust.calibration._bins.events import Events, events_of
 from keras_robust.calibration._display.comparison import checked_mapping
 from keras_robust.calibration._report.measures import measured
