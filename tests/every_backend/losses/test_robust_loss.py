@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from backend import to_numpy, value_and_grad
 
-from keras_robust import ForwardCorrection
+from keras_robust import GCE, ForwardCorrection
 from keras_robust.losses import RobustLoss, fused_linear
 
 RNG = np.random.default_rng(9)

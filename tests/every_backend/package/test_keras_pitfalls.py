@@ -9,9 +9,11 @@ import copy
 import keras
 import numpy as np
 import pytest
-from backend import BACKEND, to_numpy, with_mask
+from backend import BACKEND, quickly_compiled, to_numpy, with_mask
 from keras import ops
 from keras.distillation import LogitsDistillation
+
+from keras_robust import GCE
 
 pytestmark = pytest.mark.slow  # written down for the Keras of today, not the oldest
 
@@ -96,6 +98,40 @@ def test_a_copied_keras_metric_is_empty():
     mean = keras.metrics.Mean()
     mean.update_state([1.0, 2.0])
     assert float(copy.deepcopy(mean).result()) == 0
+
+
+def test_keras_takes_a_sequence_of_labels_for_a_one_hot_row():
+    x, labels = np.zeros((1, 2, 3), "float32"), np.array([[0, 2]])
+    model = keras.Sequential([keras.Input((2, 3)), keras.layers.Dense(3)])
+    model.compile("sgd", CE(from_logits=True), **quickly_compiled({}))
+    weights = {0: 1.0, 1: 5.0, 2: 1.0}
+    found = model.fit(x, labels, class_weight=weights, verbose=0).history["loss"][0]
+    # Of logits 0; the largest label is at place 1.
+    assert found == pytest.approx(5 * np.log(3), rel=1e-5)
+
+
+def test_keras_cannot_take_the_softmax_of_masked_predictions():
+    tokens = keras.Input((4,), dtype="int32")
+    hidden = keras.layers.Embedding(9, 3, mask_zero=True)(tokens)
+    batch = np.array([[1, 2, 0, 0]])
+    keras.Model(tokens, keras.layers.Activation("softmax")(hidden))(batch)
+    with pytest.raises(ValueError, match="mask"):
+        keras.Model(tokens, keras.layers.Softmax()(hidden)).predict(batch, verbose=0)
+
+
+@pytest.mark.parametrize("loss", [CE, GCE])
+def test_the_loss_of_evaluate_depends_on_the_batch_size(loss):
+    loss = loss(from_logits=True, ignore_class=-100)
+    labels = np.array([[0, -100], [1, 2]])
+    model = keras.Sequential([keras.Input((2, 3)), keras.layers.Identity()])
+    model.compile("sgd", loss, **quickly_compiled({}))
+    one, both = (
+        model.evaluate(LOGITS, labels, batch_size=size, verbose=0) for size in (1, 2)
+    )
+    by_row = [float(loss(labels[i : i + 1], LOGITS[i : i + 1])) for i in range(2)]
+    assert one == pytest.approx(np.mean(by_row), rel=1e-5)
+    assert both == pytest.approx(np.average(by_row, weights=[1, 2]), rel=1e-5)
+    assert abs(one - both) > 0.01
 
 
 if BACKEND == "torch":

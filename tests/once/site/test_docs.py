@@ -15,6 +15,7 @@ import yaml
 from sklearn.datasets import load_digits
 
 from keras_robust import GCE, SGCE, GammaCE
+from keras_robust.metrics import MultilabelCalibrationError
 from keras_robust.noise import (
     flip_labels,
     gamma_from_noise_rate,
@@ -143,6 +144,30 @@ def test_the_code_of_the_guide_to_the_losses_runs():
     assert 0.0 <= names["rate"] <= 1.0
     assert np.shape(names["matrix"]) == (3, 3)
     assert names["model"].loss.q == pytest.approx(0.6)  # after the warm-up
+
+
+def test_the_code_of_the_pitfalls_runs():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(1, 9, (40, 4)), rng.integers(0, 3, (40, 4))
+    y[:, 3] = -100
+    model = keras.Sequential([keras.layers.Embedding(9, 5), keras.layers.Dense(3)])
+    model.compile("adam", GCE(from_logits=True))
+    features = rng.normal(size=(40, 6)).astype("float32")
+    names = {"model": model, "x": x, "y": y, "np": np, "keras": keras, "GCE": GCE}
+    names |= {"features": features, "several": (features[:, :2] > 0).astype("int32")}
+    names |= {"MultilabelCalibrationError": MultilabelCalibrationError, "num_labels": 2}
+    blocks = code_of("keras-pitfalls.md")
+    assert len(blocks) == 3
+    for code in blocks:
+        exec(compile(code, "keras-pitfalls.md", "exec"), names)
+    assert (names["weight"][:, :3] == np.array([0.2, 1.0, 2.0])[y[:, :3]]).all()
+    trained, several = names["model"], names["several"]
+    found = trained.evaluate(features, several[..., None], verbose=0, return_dict=True)
+    p = keras.ops.sigmoid(trained.predict(features, verbose=0)[..., 0])
+    p = keras.ops.convert_to_numpy(p)
+    p_y = np.where(several == 1, p, 1 - p)
+    assert found["loss"] == pytest.approx(np.mean((1 - p_y**0.5) / 0.5), rel=1e-4)
+    assert found["multilabel_ece"] > 0
 
 
 def test_the_recipe_for_labels_from_people_runs_and_helps():
