@@ -129,15 +129,15 @@ def drawn(
     of them are sums. Where noise is undone, it is put onto the labels that were drawn,
     and undone again. `confidence` is as `observed` returns it.
     """
-    num_classes = predictions.prob.shape[-1]
     bins = 0 if confidence is None else confidence.size
-    parts = -(-len(predictions.weight) // max(1, _CHUNK // num_classes))
-    steps = 0 if cells.exact else 2 * _STEPS_OF_A_PART * parts
-    block = min(num_resamples, max(1, _ROOM // (len(cells.weight) + bins + steps)))
-    starts = range(0, num_resamples, block)
+    rows = max(1, _CHUNK // predictions.prob.shape[-1])
+    parts = -(-len(predictions.weight) // rows)
+    steps = 0 if cells.exact else 2 * min(_STEPS_OF_A_PART, rows // 2 + 1) * parts
+    block = max(_ROOM, predictions.prob.size // 3) // (len(cells.weight) + bins + steps)
+    starts = range(0, num_resamples, max(1, block))
     shown = iter(progress(len(starts) * parts, "labels as the model would have them"))
     for start in starts:
-        count = min(block, num_resamples - start)
+        count = min(max(1, block), num_resamples - start)
         sums = _Sums(count, cells, confidence, undone)
         for rows, part in parts_of(predictions, cells.order):
             sums.add(rows, part, rng)
