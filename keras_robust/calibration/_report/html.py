@@ -18,6 +18,7 @@ p, .verdict { max-width: 46rem; } .facts { color: #555; margin-top: .25rem; }
 .verdict p { margin: .4rem 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+thead, td { overflow-wrap: normal; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; vertical-align: top;
   border-bottom: 1px solid #ddd; }
 td, thead th { white-space: nowrap; }
@@ -44,11 +45,11 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
   .measures tr { border-bottom: 1px solid #ddd; padding: .3rem 0; }
   .measures th[scope=row] { border: 0; padding: 0; max-width: none; }
 }
-@media (max-width: 30rem) { .table-of-bins { font-size: .8rem; }
+@media (max-width: 30rem) { .table-of-bins { font-size: .75rem; }
   .table-of-bins th, .table-of-bins td { padding-right: .4rem; white-space: normal; } }
 @media print {
   body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
-  .scroll { overflow: visible; } td, thead th { white-space: normal; }
+  .scroll { overflow: visible; } .null { white-space: normal; }
   tr, figure svg, .verdict { break-inside: avoid; } h2, summary { break-after: avoid; }
   thead { display: table-header-group; }
   details::details-content { content-visibility: visible; block-size: auto; }

@@ -78,6 +78,9 @@ def measured(
         how = (predictions, cells, in_bins, num_resamples, rng, undone)
         for draw, came in zip(draws, drawn(*how)):
             draw[:] = [function(came) for function in of_cells.values()]
+        # Fixed by the predictions alone; over cells it is another sum.
+        fixed = [measure.name for measure in measures].index("confidence")
+        draws[:, fixed] = values[fixed]
     found = {
         measure.name: (
             measure,
@@ -178,12 +181,12 @@ def _parts_of_brier(
 
         return function
 
-    about = "class 1" if positive else "top label"
+    about = "class 1" if positive else "the top label"
     if not two_classes:  # else it is the Brier score itself
-        title = f"Brier score of the {about}"
+        title = f"Brier score of {about}"
         yield Measure("brier_top_label", title), of_parts("brier")
     for part in ("miscalibration", "discrimination", "uncertainty"):
-        title = f"{part} of the {about} (CORP)"
+        title = f"{part} of {about} (CORP)"
         error = part == "miscalibration"
         yield Measure(part, title, None, error), of_parts(part)
 

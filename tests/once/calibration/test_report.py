@@ -78,6 +78,16 @@ def test_the_null_values_of_a_calibrated_model_hold_its_values():
         assert sharp.p_value == pytest.approx(1 / 301)
 
 
+def test_the_mean_confidence_is_fixed_and_no_matter_of_chance():
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        p = rng.dirichlet(np.ones(3), 20_000)  # more rows than cells
+        y = rng.integers(0, 3, len(p))
+        found = calibration_report(y, p, num_resamples=9)["confidence"]
+        assert found.null_lower == found.null_upper == found.value
+        assert not found.outside
+
+
 def test_over_confidence_is_seen_in_both_directions():
     # Accuracy below, and likelihood above what the probabilities promise: two-sided.
     assert BOTH["sharp", "accuracy"].value < BOTH["sharp", "accuracy"].null_lower
@@ -407,6 +417,15 @@ def test_a_verdict_in_words_says_what_chance_and_a_temperature_explain():
     flat = PROB**0.4 / (PROB**0.4).sum(-1, keepdims=True)
     verdict = calibration_report(LABELS, flat, num_resamples=50).verdicts["model"]
     assert verdict.startswith("Under-confident by ")
+    # Far off both ways, and a little on average: the gap is not what is wrong.
+    many = np.random.default_rng(0)
+    p = np.where(many.random(40_000) < 0.5, 0.6, 0.9)
+    y = (many.random(40_000) < np.where(p == 0.6, 0.42, 0.99)).astype(int)
+    how = {"notion": "positive", "num_resamples": 50}
+    found = calibration_report(y, p[:, None], **how)
+    assert found["signed_gap"].outside
+    assert abs(found["signed_gap"].value) < found["ece"].value / 2
+    assert found.verdicts["model"].startswith("Off by ")
     # One class is too likely in every row, which no temperature mends.
     shifted = (PROB + 0.6 * np.eye(4)[0]) / 1.6
     verdict = calibration_report(LABELS, shifted, num_resamples=50).verdicts["model"]
