@@ -53,7 +53,7 @@ class TestTutorial:
 
     def test_it_needs_nothing_of_the_clone(self, path):
         code = "\n".join(source(cell) for cell in cells(path, "code"))
-        assert not re.search(r"\bengine\b|\.\./|_inputs|_theory|_backend\b", code)
+        assert not re.search(r"\bengine\b|\.\./|keras_robust\._", code)
 
     def test_it_says_what_you_will_have_and_where_to_go_then(self, path):
         texts = [source(cell) for cell in cells(path, "markdown")]
