@@ -59,6 +59,8 @@ def in_words(error: BaseException, inputs: Any) -> str:
         model = rest.strip("'\"]") or next(iter(inputs.scores))
         place = inputs.places.get(model, next(iter(inputs.places.values())))
         fix = inputs.advice.get(model, "Every row needs a number for each class.")
+    elif "for a single output" in problem.expected:
+        fix = "For other labels, say what class 1 is called: --positive-label."
     elif "from 1 to" in problem.fix:
         fix = problem.fix
     received = received.replace("y_true.shape=", "labels of shape ")

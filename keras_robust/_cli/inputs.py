@@ -9,7 +9,13 @@ import numpy as np
 from keras_robust._cli import labels as label_columns
 from keras_robust._cli import scores as score_columns
 from keras_robust._cli.complaints import complaint, named
-from keras_robust._cli.rows import agreed, check_lengths, joined, without_missing
+from keras_robust._cli.rows import (
+    agreed,
+    check_lengths,
+    check_order,
+    joined,
+    without_missing,
+)
 from keras_robust._cli.tables import Arrays, Frame, ending_of, open_table
 
 
@@ -55,6 +61,8 @@ def read(options: argparse.Namespace) -> Inputs:
     notes = []
     if options.id_column:
         joined(tables, options.id_column)
+    else:
+        check_order(tables, {name for names in wanted.values() for name in names})
     if options.drop_missing:
         notes += without_missing(tables, [wanted[id(t)] for t in tables])
     scores, places, advice = {}, {}, {}
@@ -69,7 +77,7 @@ def read(options: argparse.Namespace) -> Inputs:
         homes,
         options.label_column,
         "--label-column",
-        lambda table: label_columns.read(table, classes, columns, options),
+        lambda table: label_columns.read(table, classes, models, columns, options),
     )
     places["y_true"] = (home.path, options.label_column)
     weight = None

@@ -14,15 +14,14 @@ _OPTION = "--label-column"
 def read(
     table: Any,
     classes: list[str] | None,
+    models: dict[str, Any],
     columns: dict[str, Columns],
     options: argparse.Namespace,
 ) -> np.ndarray:
     """Returns the labels of a file as class ids."""
     name, ignore = options.label_column, options.ignore_class
     if options.predicted:
-        given = table.text(name, _OPTION)
-        right = given == table.text(options.predicted, "--predicted")
-        return np.where(given == str(ignore), ignore, right.astype("int64"))
+        return _of_right(table, next(iter(models.values())), options)
     first = next(iter(columns.values()))
     if options.positive:
         prefix = options.prob_prefix
@@ -36,7 +35,7 @@ def read(
             return labels
         if options.class_ids or classes is None:
             fix = "Columns named for their classes can have labels of text."
-            received = f"labels of dtype {labels.dtype}, such as {labels.flat[0]!r}"
+            received = f"labels such as {str(labels.flat[0])!r}"
             raise complaint(table.path, name, "class ids", received, fix)
     return _places(table, name, classes, ignore)
 
@@ -51,7 +50,7 @@ def _places(table: Any, name: str, classes: list[str], ignore: int) -> np.ndarra
     They are compared as they are written: 1 of columns -1 and 1 is the second, and True
     of columns True and False the first.
     """
-    texts = table.text(name, _OPTION)
+    texts = table.text(name, _OPTION).tolist()
     ids = {str(ignore): ignore}
     ids |= {label: place for place, label in enumerate(classes)}
     unknown = sorted(set(texts) - set(ids))
@@ -65,6 +64,31 @@ def _places(table: Any, name: str, classes: list[str], ignore: int) -> np.ndarra
     received = ", ".join(map(repr, unknown[:12])) + (", ..." if unknown[12:] else "")
     expected = f"names of the classes' columns, {named(classes)}"
     raise complaint(table.path, name, expected, received, fix)
+
+
+def _of_right(table: Any, model: Any, options: argparse.Namespace) -> np.ndarray:
+    """Returns whether what is predicted is the label, 1 or 0."""
+    name, predicted, ignore = (
+        options.label_column,
+        options.predicted,
+        options.ignore_class,
+    )
+    given, guess = table.values(name, _OPTION), model.values(predicted, "--predicted")
+    if not all(x.dtype.kind in "biuf" for x in (given, guess)):
+        given, guess = table.text(name, _OPTION), model.text(predicted, "--predicted")
+        ignore = str(ignore)
+    ignored = given == ignore
+    labels, guesses = (set(x[~ignored].tolist()) for x in (given, guess))
+    # Written otherwise than the labels, every prediction would be wrong.
+    strange = sorted(guesses - labels)
+    known = {str(label).strip().casefold() for label in labels}
+    alike = [x for x in strange if str(x).strip().casefold() in known]
+    if alike or (labels and not labels & guesses):
+        expected = f"written as the labels are, {named(sorted(labels))}"
+        fix = "They are compared as they are written."
+        received = ", ".join(map(repr, (alike or strange)[:12]))
+        raise complaint(model.path, predicted, expected, received, fix)
+    return np.where(ignored, options.ignore_class, (given == guess).astype("int64"))
 
 
 def _of_positive(

@@ -61,6 +61,31 @@ def _check_same(sizes: list[int | None], tables: list[Any]) -> None:
             raise complaint(table.path, "rows", what, f"{size} rows", fix)
 
 
+def check_order(tables: list[Any], used: set[str]) -> None:
+    """Raises where a column that is not used shows rows to be in another order.
+
+    One of different values in every row, an id say, that are the same in both files.
+    """
+    first = tables[0]
+    for table in tables[1:]:
+        for name in [n for n in table.names if n in first.names and n not in used]:
+            own, expected = table.key(name), first.key(name)
+            if own is None or expected is None or len(own) != len(expected):
+                continue
+            differ = np.flatnonzero(own != expected)
+            values = set(own.tolist())
+            if not differ.size or len(values) < len(own) or values != set(expected):
+                continue
+            row = differ[0]
+            received = f"another order: {own[row]!r} for {expected[row]!r} in row {row}"
+            fix = (
+                f"Join the rows with --id-column {name}, or pass --leave-out {name} if "
+                "it does not say which rows belong together."
+            )
+            what = f"in the order of {first.path}, whose values it has"
+            raise complaint(table.path, name, what, received, fix)
+
+
 def agreed(
     tables: list[Any], name: str, option: str, read: Callable[[Any], np.ndarray]
 ) -> tuple[np.ndarray, Any]:
@@ -77,7 +102,8 @@ def agreed(
         differ = (own != values).reshape(len(own), -1).any(axis=-1)
         if differ.any():
             row = int(np.flatnonzero(differ)[0])
-            shown = [np.asarray(v[row]).tolist() for v in (own, values)]
+            written = (t.values(name, option)[row] for t in (table, first))
+            shown = [repr(np.asarray(value).tolist()) for value in written]
             fix = (
                 f"If rows are in another order, join them by --id-column; if {name} of "
                 f"{table.path} is to count for nothing, name the file with --labels "

@@ -45,6 +45,10 @@ def find(table: Any, options: argparse.Namespace) -> Columns:
     if not names:
         received = f"{prefix!r}; the columns are {named(table.names)}"
         fix = "Name one column for each class, such as prob_0, prob_1."
+        if len(table.all_names) == 1:
+            fix = (
+                "If this is more than one column, say what is between them with --sep."
+            )
         single = [name for name in table.names if name in _SINGLE]
         if single:
             fix = (

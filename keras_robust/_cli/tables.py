@@ -90,6 +90,16 @@ class Arrays:
         """Returns the array `name` as text."""
         return self.numbers(name, option).astype(str)
 
+    def key(self, name: str) -> np.ndarray | None:
+        """Returns an array of one value a row, or None for another."""
+        with zipfile.ZipFile(self.path) as files, files.open(f"{name}.npy") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                return None
+            # Others may be large, and are not read.
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        single = len(shape) == 1 and dtype.kind != "O"
+        return self.numbers(name, "") if single else None
+
     def missing(self, name: str) -> np.ndarray:
         """Returns which rows of the array `name` lack a number."""
         array = self.numbers(name, "")
@@ -159,6 +169,10 @@ class Frame:
         if empty.any():
             raise self._empty(name, int(np.flatnonzero(empty)[0]))
         return texts
+
+    def key(self, name: str) -> np.ndarray:
+        """Returns a column as it was read."""
+        return self._frame[name].to_numpy()
 
     def missing(self, name: str) -> np.ndarray:
         """Returns which rows of a column are empty; a class may be called NA."""

@@ -23,9 +23,7 @@ def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
     try:
         array = as_numpy(values)
     except ValueError as error:
-        shape = "lists of the same length"
-        fix = "Pass one array."
-        raise checks.invalid(owner, argument, shape, str(error), fix) from error
+        raise ragged(owner, argument, values) from error
     if array.dtype.kind == "O" and hasattr(values, "to_numpy"):  # pandas, with its NA
         array = values.to_numpy()
     if array.dtype.kind == "O":
@@ -42,16 +40,36 @@ def numeric(owner: str, argument: str, values: Any) -> np.ndarray:
     return array
 
 
+def ragged(owner: str, argument: str, values: Any) -> ValueError:
+    """Returns the error about lists that are no array."""
+    return checks.invalid(
+        owner,
+        argument,
+        "lists of the same length",
+        f"a {type(values).__name__} of {len(values)} that differ in shape",
+        "Pad rows; labels with `ignore_class`. Of a model with several outputs, pass "
+        "those of one.",
+    )
+
+
 def _of_objects(owner: str, argument: str, array: np.ndarray) -> np.ndarray:
     """Returns numbers that are Python objects, as `.values` of a mixed frame are."""
     wrong = [x for x in array.ravel() if not _is_number(x)]
     if not wrong:
         flat = [np.nan if _is_missing(x) else float(x) for x in array.ravel()]
         return np.array(flat, "float64").reshape(array.shape)
+    rows = _of_rows(array)
+    if rows is not None:
+        return numeric(owner, argument, rows)
     first, fix = wrong[0], "Convert class names to integer ids."
     if isinstance(first, Mapping):
-        fix = "Several models go into `ReliabilityComparison` or `calibration_report`."
-    elif isinstance(first, (Sequence, np.ndarray)) and not isinstance(first, str):
+        fix = "Pass one for each row."
+        if argument == "y_prob":
+            fix = (
+                "Several models go into `ReliabilityComparison` or "
+                "`calibration_report`; of several outputs, pass one."
+            )
+    elif _is_row(first) or type(first).__name__ == "RaggedTensor":
         fix = "Rows must be of one length: pad them, or concatenate their positions."
     elif hasattr(first, "toarray"):
         fix = "Pass `.toarray()` of a sparse matrix."
@@ -59,6 +77,20 @@ def _of_objects(owner: str, argument: str, array: np.ndarray) -> np.ndarray:
         fix = "Convert it with `.astype(float)`."
     expected, received = "of numbers", f"an object such as {_short(first)}"
     raise checks.invalid_type(owner, argument, expected, received, fix)
+
+
+def _of_rows(array: np.ndarray) -> np.ndarray | None:
+    """Returns rows that are objects, as a column of lists has them, as one array."""
+    if array.ndim != 1 or not all(map(_is_row, array)):
+        return None
+    try:
+        return np.asarray(array.tolist())
+    except ValueError:
+        return None
+
+
+def _is_row(x: Any) -> bool:
+    return isinstance(x, (Sequence, np.ndarray)) and not isinstance(x, (str, bytes))
 
 
 def _is_number(x: Any) -> bool:

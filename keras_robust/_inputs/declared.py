@@ -9,7 +9,9 @@ from keras_robust._inputs import checks
 from keras_robust._inputs.labels import Aligned
 from keras_robust._inputs.scores import PROBABILITIES, likeness, warn_if_no_logits
 
-# By how much rounding, in bfloat16, may carry a probability past 0 or 1.
+# By how much rounding may carry the sum of a row away from 1.
+_SUM_SLACK = 0.02
+# By how much it, in bfloat16, may carry a probability past 0 or 1.
 _SLACK = 0.016
 
 
@@ -20,6 +22,7 @@ def look(
     from_logits: bool,
     activated: bool,
     concrete: Callable[[Any], np.ndarray | None],
+    distributions: bool = False,
 ) -> bool:
     """Warns where they are not; returns whether they could be looked at.
 
@@ -29,6 +32,7 @@ def look(
         from_logits: What was said.
         activated: Whether the predictions are known to come from a softmax or sigmoid.
         concrete: Gives the numbers of a tensor, or None while there are none.
+        distributions: Whether probabilities that do not sum to 1 are no use.
     """
     if activated and from_logits:
         checks.warn(
@@ -45,6 +49,12 @@ def look(
             f"{owner}: `from_logits` is False, and `y_pred` holds numbers outside "
             "[0, 1]: the result is NaN. For logits pass from_logits=True."
         )
+    elif distributions and not (from_logits or aligned.single) and _off(rows):
+        checks.warn(
+            f"{owner}: most rows of `y_pred` do not sum to 1 over the classes, as "
+            "probabilities do. Where classes are not on the last axis, set `axis`; "
+            "independent labels are classes of their own: y_pred[..., None]."
+        )
     if from_logits and not aligned.single:
         warn_if_no_logits(owner, "y_pred", rows, single=False, said=set())
     return True
@@ -53,6 +63,12 @@ def look(
 def outside(rows: np.ndarray) -> bool:
     """Returns whether some numbers are no probabilities; NaN says nothing."""
     return bool(((rows < -_SLACK) | (rows > 1 + _SLACK)).any())
+
+
+def _off(rows: np.ndarray) -> bool:
+    # Most, as rows that a mask leaves out may hold anything.
+    off = np.abs(rows.sum(axis=-1, dtype="float64") - 1) > _SUM_SLACK
+    return bool(2 * off.sum() > len(off))
 
 
 def like_probabilities(rows: np.ndarray) -> bool:

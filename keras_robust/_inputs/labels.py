@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_robust import _numerics
-from keras_robust._inputs import checks
+from keras_robust._inputs import arrays, checks
 
 # Laxer than for predictions (0.01), which come from a softmax: a soft target may be
 # typed by hand (0.33 three times), or be the mean of rounded ones in bfloat16. Counts,
@@ -146,13 +146,15 @@ def dense(owner: str, argument: str, x: Any) -> Any:
 
 def _of_one_shape(owner: str, argument: str, x: Any) -> Any:
     # Keras maps over nested lists leaf by leaf; one array keeps the shape.
-    if not isinstance(x, (list, tuple)):
-        return x
-    try:
-        return np.asarray(x)
-    except ValueError as error:
-        expected, fix = "lists of the same length", "Pad labels with `ignore_class`."
-        raise checks.invalid(owner, argument, expected, str(error), fix) from error
+    if isinstance(x, (list, tuple)):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise arrays.ragged(owner, argument, x) from error
+    # No backend takes numbers that are Python objects, and none says what is wrong.
+    if isinstance(x, np.ndarray) and x.dtype.kind in "OUS":
+        return arrays.numeric(owner, argument, x)
+    return x
 
 
 def _class_axis(owner: str, y_pred: Any, axis: int) -> int:

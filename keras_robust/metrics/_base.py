@@ -98,6 +98,7 @@ class BinnedMetric(keras.metrics.Metric):
             from_logits=self.from_logits,
             activated=activated,
             concrete=_backend.concrete,
+            distributions=True,
         ):
             self._looked = True
         slack = _numerics.probability_slack(given)

@@ -1,6 +1,5 @@
 """Calibration without held-out labels, from the theory of the loss."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -87,10 +86,10 @@ class AnalyticCalibration(Recalibration):
         if noise_matrix is not None:
             noise_matrix = invertible_matrix(_OWNER, noise_matrix)
         self.loss, self.noise_matrix = loss, noise_matrix
-        self._posterior = _posterior_of(loss)
+        _check_loss(loss)
 
     def _calibrated(self, log_prob: np.ndarray) -> np.ndarray:
-        noisy = self._posterior(log_prob)
+        noisy = _posterior(self.loss, log_prob)
         if self.noise_matrix is None:
             return noisy
         return clean_posterior(_OWNER, noisy, self.noise_matrix)
@@ -134,7 +133,7 @@ class AnalyticCalibration(Recalibration):
         return f"{_OWNER}({shown})"
 
 
-def _posterior_of(loss: Any) -> Callable[[np.ndarray], np.ndarray]:
+def _check_loss(loss: Any) -> None:
     if isinstance(loss, _CROSS_ENTROPIES):
         smoothing = _smoothing(loss)
         if not smoothing < 1:
@@ -145,7 +144,7 @@ def _posterior_of(loss: Any) -> Callable[[np.ndarray], np.ndarray]:
                 f"label_smoothing={smoothing!r}",
                 "At 1 all smoothed labels are the same.",
             )
-        return lambda log_prob: _without_smoothing(np.exp(log_prob), smoothing)
+        return
     known = hasattr(loss, "posterior") and hasattr(loss, "posterior_temperature")
     if isinstance(loss, type) or not known:
         raise TypeError(
@@ -155,7 +154,12 @@ def _posterior_of(loss: Any) -> Callable[[np.ndarray], np.ndarray]:
             "other loss, fit a TemperatureScaling."
         )
     loss.check_invertible()
-    return lambda log_prob: loss.posterior(log_prob, from_logits=True)
+
+
+def _posterior(loss: Any, log_prob: np.ndarray) -> np.ndarray:
+    if isinstance(loss, _CROSS_ENTROPIES):
+        return _without_smoothing(np.exp(log_prob), _smoothing(loss))
+    return loss.posterior(log_prob, from_logits=True)
 
 
 def _smoothing(loss: Any) -> float:

@@ -7,6 +7,7 @@ from backend import to_numpy, value_and_grad
 
 from keras_robust import GCE, ForwardCorrection
 from keras_robust.losses import RobustLoss, fused_linear
+from keras_robust.metrics import ExpectedCalibrationError
 
 RNG = np.random.default_rng(9)
 LOGITS = RNG.normal(scale=2, size=(10, 4)).astype("float32")
@@ -108,3 +109,15 @@ def test_theory_that_nobody_wrote_is_said_to_be_missing():
 def test_lists_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match=r"GCE: `y_true` must be lists of the same"):
         GCE()([[0, 1], [2]], np.full((2, 2, 3), 1 / 3, "float32"))
+
+
+def test_objects_are_read_as_numbers_and_names_are_refused():
+    loss, metric = GCE(), ExpectedCalibrationError()
+    prob = np.full((2, 3), 1 / 3, "float32")
+    labels = np.array([0, 1.0], dtype=object)
+    assert to_numpy(loss(labels, prob)) == to_numpy(loss([0, 1], prob))
+    metric.update_state(labels, prob)
+    assert to_numpy(metric.result()) == pytest.approx(1 / 6)
+    for call in (loss, metric.update_state):
+        with pytest.raises(TypeError, match="`y_true` must be of numbers"):
+            call(np.array(["cat", "dog"]), prob)

@@ -1,5 +1,7 @@
 """Classes on another axis than the last: images of shape (N, K, H, W)."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import special
@@ -42,7 +44,14 @@ def test_it_is_the_metric_of_the_classes_moved_last(cls, options, axis):
         expected = read(cls(**options), LABELS, last(y_pred), WEIGHT)
         metric = cls(axis=axis, **options)
         assert read(metric, LABELS, y_pred, WEIGHT) == pytest.approx(expected, rel=1e-6)
-        assert read(cls(**options), LABELS, y_pred, WEIGHT) != pytest.approx(expected)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            wrong = read(cls(**options), LABELS, y_pred, WEIGHT)
+        assert wrong != pytest.approx(expected)
+        # Of probabilities, the sums of rows tell.
+        texts = [str(w.message) for w in caught]
+        assert len(texts) == (y_pred is PROB)
+        assert all(f"{cls.__name__}: most rows" in x and "`axis`" in x for x in texts)
         assert metric.get_config()["axis"] == axis
     expected = read(cls(**options), last(SOFT), last(LOGITS))
     assert read(cls(axis=axis, **options), SOFT, LOGITS) == pytest.approx(expected)

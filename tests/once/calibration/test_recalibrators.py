@@ -1,8 +1,10 @@
 """Vector scaling, Platt scaling and isotonic calibration."""
 
+import pickle
 import sys
 import warnings
 
+import keras
 import numpy as np
 import pytest
 from scipy import optimize, special
@@ -11,13 +13,16 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from keras_robust import GCE
 from keras_robust.calibration import (
+    AnalyticCalibration,
     IsotonicCalibration,
     PlattScaling,
     TemperatureScaling,
     VectorScaling,
     temperature_scale,
 )
+from keras_robust.noise import symmetric_matrix
 
 RNG = np.random.default_rng(9)
 N, K = 1500, 3
@@ -397,3 +402,18 @@ def test_smoothed_targets_want_weights_that_are_repetitions():
     scaling = PlattScaling(from_logits=True, smoothed_targets=True)
     with pytest.raises(ValueError, match="PlattScaling: `sample_weight` must be repet"):
         scaling.fit(labels, logits, sample_weight=np.full(4, 0.25))
+
+
+def test_every_recalibrator_comes_through_pickle_as_it_is():
+    fitted = [cls(from_logits=True).fit(*problem(cls)) for cls in ALL]
+    prob = special.softmax(LOGITS, -1)
+    for recalibration, y_prob in (
+        *((one, problem(type(one))[1]) for one in fitted),
+        (TemperatureScaling(from_logits=True).fit(LABELS, LOGITS), LOGITS),
+        (AnalyticCalibration(GCE(q=0.7), symmetric_matrix(K, 0.1)), prob),
+        (AnalyticCalibration(keras.losses.CategoricalCrossentropy()), prob),
+    ):
+        again = pickle.loads(pickle.dumps(recalibration))
+        assert repr(again) == repr(recalibration)
+        expected = recalibration.transform(y_prob)
+        np.testing.assert_array_equal(again.transform(y_prob), expected)

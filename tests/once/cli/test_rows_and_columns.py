@@ -66,7 +66,7 @@ def test_labels_and_weights_of_several_files_agree_row_by_row(capsys):
     differ = np.flatnonzero(LABELS[ORDER] != LABELS)
     for files in (
         "a.npz b.npz",
-        "x=a.csv y=b.csv",
+        "x=a.csv y=b.csv --leave-out id",
         "a.csv b.npz",
         "a.csv --labels b.npz",
     ):
@@ -85,6 +85,16 @@ def test_labels_and_weights_of_several_files_agree_row_by_row(capsys):
     _, rows = accepted("a.npz d.npz", capsys)
     for model in "ad":
         assert rows[model, "accuracy"]["value"] == pytest.approx(ACCURACY)
+    # They are shown as they are written.
+    for name, labels in (("n.csv", LABELS), ("m.csv", LABELS[ORDER])):
+        frame(
+            PROB, np.array(["cat", "dog", "owl"])[labels], ["cat", "dog", "owl"]
+        ).to_csv(name, index=False)
+    names = [
+        np.array(["'cat'", "'dog'", "'owl'"])[x[differ[0]]]
+        for x in (LABELS[ORDER], LABELS)
+    ]
+    assert f": {names[0]}, for {names[1]} there" in refused("n.csv m.csv", capsys)
     # Other labels on purpose, and labels that only the second file has.
     accepted("a.csv --labels b.npz --leave-out y_true", capsys)
     np.savez("e.npz", y_prob=PROB)
@@ -308,3 +318,62 @@ def test_a_backend_that_cannot_be_imported_is_told_in_a_line(monkeypatch, capsys
     err = capsys.readouterr().err
     assert "Keras cannot be imported with KERAS_BACKEND=" in err
     assert err.count("\n") == 1
+
+
+def test_rows_whose_ids_are_in_another_order_are_not_paired_one_by_one(capsys):
+    a, b = pd.read_csv("a.csv"), pd.read_csv("b.csv").drop(columns="y_true")
+    b.to_csv("b.csv", index=False)
+    np.savez("a.npz", y_prob=PROB, y_true=LABELS, id=np.arange(90), x=np.eye(90))
+    np.savez("b.npz", y_prob=PROB[ORDER], id=ORDER, x=np.eye(90))
+    a[["id", "y_true"]].loc[ORDER].to_csv("labels.csv", index=False)
+    a.drop(columns="y_true").to_csv("c.csv", index=False)
+    for files in ("a.csv b.csv", "a.npz b.npz", "c.csv --labels labels.csv"):
+        err = refused(files, capsys)
+        assert "`id` must be in the order of" in err, files
+        assert "Join the rows with --id-column id" in err
+        model = files[0]
+        _, rows = accepted(f"{files} --id-column id", capsys)
+        assert rows[model, "accuracy"]["value"] == pytest.approx(ACCURACY)
+    # Each has ids, all the same: nothing says that rows belong to others.
+    accepted("a.csv b.csv --leave-out id", capsys)
+    a.assign(id=0).to_csv("a.csv", index=False)
+    accepted("a.csv b.csv", capsys)
+
+
+def test_labels_are_shown_as_they_are_written_and_options_are_named(capsys):
+    names = np.array(["cat", "dog", "owl"])
+    np.savez("c.npz", y_prob=PROB, y_true=names[LABELS])
+    assert "labels such as 'cat'" in refused("c.npz", capsys).replace(
+        repr(str(names[LABELS][0])), "'cat'"
+    )
+    frame(PROB, names[LABELS], names).to_csv("c.csv", index=False)
+    err = refused("c.csv x=a.npz", capsys)
+    assert "Received: '0', '1', '2'. " in err
+    np.savez("c.npz", y_prob=PROB[:, 1], y_true=np.where(LABELS == 1, 1, -1))
+    assert "--positive-label" in refused("c.npz", capsys)
+    accepted("c.npz --positive y_prob --positive-label 1", capsys)
+    pd.read_csv("a.csv").set_index("y_true").to_csv("c.csv", sep=";")
+    assert "what is between them with --sep" in refused("c.csv", capsys)
+
+
+def test_what_is_predicted_is_written_as_the_labels_are(capsys):
+    right = PROB.argmax(1) == LABELS
+    names = np.array(["Cat", "dog", "owl"])
+    table = pd.DataFrame({"conf": PROB.max(1), "y_true": names[LABELS]})
+    how = "c.csv --confidence conf --predicted pred"
+    for guess in (
+        np.char.lower(names)[PROB.argmax(1)],
+        np.array(["Cat", "dog ", "owl"])[PROB.argmax(1)],
+        PROB.argmax(1),
+    ):
+        table.assign(pred=guess).to_csv("c.csv", index=False)
+        err = refused(how, capsys)
+        assert "c.csv: `pred` must be written as the labels are, Cat, dog, owl" in err
+    # Numbers are compared as numbers, and a file of its own may have the labels.
+    table.assign(y_true=LABELS, pred=1.0 * PROB.argmax(1)).to_csv("c.csv", index=False)
+    _, rows = accepted(how, capsys)
+    assert rows["c", "event_rate"]["value"] == pytest.approx(right.mean())
+    pd.DataFrame({"y_true": LABELS}).to_csv("labels.csv", index=False)
+    table.drop(columns="y_true").assign(pred=PROB.argmax(1)).to_csv("c.csv")
+    _, rows = accepted(f"{how} --labels labels.csv", capsys)
+    assert rows["c", "event_rate"]["value"] == pytest.approx(right.mean())

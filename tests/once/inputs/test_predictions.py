@@ -201,3 +201,17 @@ def test_what_is_no_number_is_told_with_what_helps(y_true, fix):
     assert fix in str(error.value)
     with pytest.raises(ValueError, match="lists of the same length"):
         bin_predictions([[0], [1, 1]], [[0.9, 0.1]] * 2)
+    outputs = [np.full((2, 2), 0.5), np.full((2, 3), 1 / 3)]  # of `model.predict`
+    with pytest.raises(ValueError, match=r"a list of 2 that differ in shape\. .* one"):
+        bin_predictions([0, 1], outputs)
+    with pytest.raises(TypeError, match="Pass one for each row"):
+        bin_predictions([0, 1], outputs[0], sample_weight={0: 1.0, 1: 2.0})
+
+
+def test_a_column_of_lists_is_an_array():
+    column = pd.Series(PROB.tolist(), index=RNG.permutation(len(PROB)))
+    expected = bin_predictions(LABELS, PROB).ece()
+    assert bin_predictions(LABELS, column).ece() == expected
+    assert bin_predictions(LABELS, pd.Series(list(PROB))).ece() == expected
+    with pytest.raises(TypeError, match="Rows must be of one length"):
+        bin_predictions([0, 1], pd.Series([[0.9, 0.1], [1.0]]))
