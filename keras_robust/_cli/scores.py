@@ -145,7 +145,8 @@ def _advice(rows: np.ndarray, kind: str | None, single: bool) -> str:
         return drop
     low, high = float(rows.min()), float(rows.max())
     if kind == PERCENTAGES:
-        return "The rows sum to 100: for percentages pass --percent."
+        are = "lie in [0, 100]" if single else "sum to 100"
+        return f"The rows {are}: for percentages pass --percent."
     if single and low >= 0 and 1 < high <= 100:
         return "For percentages pass --percent; if they are logits, --logits."
     if low < 0 or high > 1:

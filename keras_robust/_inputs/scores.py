@@ -9,6 +9,8 @@ from keras_robust._numerics import probability_slack
 ROW_SUM_SLACK = 0.01
 # Of so few rows, logits may look like probabilities by chance.
 _FEW = 10
+# Of one output: its sigmoid is 1 - 2e-9, and no row is below one half.
+_HIGH_LOGIT = 20
 PROBABILITIES, PERCENTAGES = "probabilities", "percentages"
 
 
@@ -16,8 +18,8 @@ def likeness(scores: np.ndarray, *, single: bool) -> str | None:
     """Returns what rows (N, K) look like: probabilities, percentages, or None.
 
     `single` says that they stand for one sigmoid output, be it alone or as the second
-    of two columns: numbers in [0, 1] in every row. Else, rows must sum to 1 as well, or
-    to 100.
+    of two columns: numbers in [0, 1] in every row, or in [0, 100] where some are too
+    large for logits none of which is below 0. Else, rows must sum to 1, or to 100.
     """
     if not len(scores):
         return None
@@ -28,7 +30,9 @@ def likeness(scores: np.ndarray, *, single: bool) -> str | None:
         return None
     few = len(scores) < _FEW
     if single:
-        return PROBABILITIES if high <= 1 and not few else None
+        if few or 1 < high <= _HIGH_LOGIT:
+            return None
+        return PROBABILITIES if high <= 1 else PERCENTAGES
     # One row alone proves nothing; a few have to be exact.
     sums = scores.sum(axis=-1, dtype="float64")
     slack = 1e-5 if few else ROW_SUM_SLACK
@@ -52,7 +56,7 @@ def warn_if_no_logits(
     said.add("from_logits")
     rows = "in [0, 1]" if single else "in [0, 1] and sum to 1"
     if kind == PERCENTAGES:
-        rows = "in [0, 100] and sum to 100"
+        rows = "in [0, 100]" if single else "in [0, 100] and sum to 100"
     fix = "" if kind == PROBABILITIES else " and divide them by 100"
     checks.warn(
         f"{owner}: `from_logits` is True, and all rows of `{argument}` are {rows}, as "
@@ -130,6 +134,8 @@ def _fix_for(scores: np.ndarray, from_logits: bool) -> str:
     finite = scores[np.isfinite(scores).all(axis=-1)]
     if from_logits or not finite.size or (finite.min() >= 0 and finite.max() <= 1):
         return drop
-    if likeness(finite, single=False) == PERCENTAGES:
-        return "They sum to 100, as percentages do: divide them by 100."
+    single = scores.shape[-1] == 1
+    if likeness(finite, single=single) == PERCENTAGES:
+        are = "lie in [0, 100]" if single else "sum to 100"
+        return f"They {are}, as percentages do: divide them by 100."
     return "For logits pass from_logits=True; drop rows without a prediction."

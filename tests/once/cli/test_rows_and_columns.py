@@ -142,6 +142,9 @@ def test_probabilities_are_no_logits_and_percentages_neither(capsys):
     assert "leave --logits out; if they are logits all the same, write" in err
     frame(100 * PROB, LABELS).to_csv("p.csv", index=False)
     assert "pass --percent instead" in refused("p.csv --logits", capsys)
+    assert "pass --percent instead" in refused(
+        "p.csv --positive prob_1 --positive-label 1 --logits", capsys
+    )
     err = refused("p.csv", capsys)
     assert "for percentages pass --percent" in err
     assert "--logits" not in err
@@ -149,7 +152,7 @@ def test_probabilities_are_no_logits_and_percentages_neither(capsys):
     assert rows["p", "accuracy"]["value"] == pytest.approx(ACCURACY)
     one = pd.DataFrame({"prob_1": 100 * PROB[:, 1], "y_true": LABELS == 1})
     one.to_csv("o.csv", index=False)
-    assert "For percentages pass --percent" in refused("o.csv", capsys)
+    assert "or percentages pass --percent" in refused("o.csv", capsys)
     accepted("o.csv --percent", capsys)
 
 
@@ -165,7 +168,7 @@ def test_rounded_rows_are_divided_by_their_sums_on_request(capsys):
     whole = rounded / rounded.sum(1, keepdims=True)
     assert rows["c", "confidence"]["value"] == pytest.approx(whole.max(1).mean())
     frame(100 * PROB, LABELS).to_csv("c.csv", index=False)
-    assert "For percentages pass --percent" in refused("c.csv --normalize", capsys)
+    assert "or percentages pass --percent" in refused("c.csv --normalize", capsys)
     assert "do not go together" in refused("c.csv --normalize --logits", capsys)
 
 

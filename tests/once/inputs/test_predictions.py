@@ -85,6 +85,12 @@ def test_percentages_are_told_as_such_and_never_as_logits():
     with pytest.raises(ValueError, match="as percentages do: divide them by 100") as e:
         bin_predictions(LABELS, 100 * PROB)
     assert "logits" not in str(e.value)
+    single, y = 100 * PROB[:, 1:2], LABELS == 1
+    (message,) = said(bin_predictions, y, single, from_logits=True)
+    assert "in [0, 100], as percentages are" in message
+    with pytest.raises(ValueError, match=r"They lie in \[0, 100\], as percentages do"):
+        bin_predictions(y, single)
+    assert said(bin_predictions, y, np.minimum(single, 20), from_logits=True) == []
     nan = np.where(np.arange(300)[:, None] == 5, np.nan, PROB)
     with pytest.raises(ValueError, match=r"nan\]?.*Drop rows without a pred") as e:
         bin_predictions(LABELS, nan)
