@@ -254,6 +254,16 @@ def test_the_guide_to_labels_from_people_says_what_other_ways_gain():
     assert f"from {-min(gained):.1f} points of F1 lost to {max(gained):.1f}" in text
     assert f"an ECE of {min(left):.3f} to {max(left):.3f})" in text
     assert f"(within {max(again):.1f} points of correcting once)" in text
+    filtered = {
+        noise: 100 * (run(noise, drop_issues=True)["test_f1"] - run(noise)["test_f1"])
+        for noise in ("crowd", "distant", "llm", "weak")
+    }
+    told = f"({min(filtered.values()):+.1f} to {max(filtered.values()):+.1f})"
+    assert f"on four kinds {told.replace('-', '−')}" in text
+    for noise in ("crowd", "distant", "llm", "weak", "crowdbest", "expert"):
+        after_nll = rows("study_recalibration").query("method == 'temperature_trusted'")
+        nll = after_nll.set_index("key")["nll"]
+        assert nll[run(noise, smoothing=0.1).name] > nll[run(noise).name]
     told = f"(crowd {estimated['crowd']:+.1f}, LLM {estimated['llm']:+.1f})"
     assert told.replace("-", "−") in text
 
