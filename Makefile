@@ -152,7 +152,8 @@ docs: site
 
 # The address of the repository, from pyproject.toml to wherever else it stands.
 address:
-	sed -i -E "s#https://[a-z.]+/[A-Za-z0-9_-]+/keras_robust#$(ADDRESS)#g" \
+	sed -i -E "s#https://[a-z.]+/[A-Za-z0-9_-]+/keras_robust#$(ADDRESS)#g; \
+	  s#(colab[a-z.]+/github)/[A-Za-z0-9_-]+/keras_robust#\1/$(ADDRESS:https://github.com/%=%)#g" \
 	  notebooks/tutorials/*.ipynb CITATION.cff
 
 # One thread, so that CPU time is what a user waits for.

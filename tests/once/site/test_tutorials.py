@@ -60,10 +60,16 @@ class TestTutorial:
         assert "**What you will have at the end:**" in texts[0]
         assert "GPU" in texts[0]
         assert "## Where to go from here" in texts[-1]
+        repository = ADDRESS.removeprefix("https://github.com/")
+        colab = f"https://colab.research.google.com/github/{repository}/blob/main/"
+        file = path.relative_to(ROOT).as_posix()
+        assert texts[0].endswith(f"\n\n[Open in Colab]({colab}{file})")
 
     def test_links_lead_to_files(self, path):
         text = "\n".join(source(cell) for cell in cells(path, "markdown"))
         for link in re.findall(r"\]\((\S+?)\)", text):
+            if "colab" in link:
+                continue
             there, _, file = link.partition("/blob/main/")
             assert there == ADDRESS
             assert (ROOT / file.partition("#")[0]).exists(), link
