@@ -162,5 +162,5 @@ def test_bad_votes_are_an_error(votes, how, error, match):
 
 def test_without_crowd_kit_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "crowdkit.aggregation", None)
-    with pytest.raises(ImportError, match=r"crowd-kit: pip .*keras-robust\[noise\]"):
+    with pytest.raises(ImportError, match=r"crowd-kit: pip .*'\.\[noise\]'"):
         matrix_from_annotators(drawn(), K)
