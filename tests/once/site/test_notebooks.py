@@ -211,6 +211,7 @@ def test_the_guide_to_labels_from_people_has_the_rows():
         & (corrected_loss["targets"] == "given")
         & ~corrected_loss["train_on_trusted"].fillna(False).astype(bool)
         & (corrected_loss["q"] == 0)
+        & (corrected_loss["warmup_epochs"] == 1)
     ]
     lost = 100 * matrix["test_f1"] - given["f1"]
     assert f"({interval(lost.groupby('seed').mean())})" in text
