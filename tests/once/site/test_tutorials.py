@@ -83,3 +83,29 @@ class TestTutorial:
                 figures += 1
                 assert len(cell["metadata"]["alt"]) > 60
         assert figures
+
+
+def test_what_tutorials_say_of_their_numbers_is_what_they_print():
+    def printed(number):
+        path = next(path for path in TUTORIALS if path.name.startswith(number))
+        outputs = [out for cell in cells(path, "code") for out in cell["outputs"]]
+        texts = [
+            out.get("text") or out.get("data", {}).get("text/plain", "")
+            for out in outputs
+        ]
+        prose = "".join(source(cell) for cell in cells(path, "markdown"))
+        return "".join("".join(text) for text in texts), prose
+
+    shown, prose = printed("02")
+    assert "0.038 becomes 0.024" in prose
+    assert "ECE of all words: 0.024" in shown
+    shown, prose = printed("03")
+    one, soft, corrected = (
+        float(re.search(rf"^{name} +([\d.]+)", shown.split("accuracy")[1], re.M)[1])
+        for name in ("one vote", "votes, soft", "corrected")
+    )
+    assert "4 points of accuracy over one vote" in prose
+    assert (round(100 * (soft - one)), round(100 * (corrected - one))) == (4, 2)
+    shown, prose = printed("01")
+    assert "modest, by 2 points" in prose
+    assert "Under-confident by 0.022" in shown
