@@ -85,7 +85,6 @@ def calibration_report(
 
     Raises:
         ValueError: As `bin_predictions`; if nothing is left to measure.
-        ImportError: If scikit-learn is not installed.
 
     Examples:
         >>> from keras_robust.calibration import calibration_report

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-
-from keras_robust._inputs import checks
+from scipy import optimize
 
 # Each pass pools what falls; the last few violators are left to whoever reads.
 _PASSES = 6
@@ -72,9 +71,8 @@ class Steps(NamedTuple):
 
 def discrimination(parts: Sequence[Steps], draw: int) -> float:
     """Returns the weighted mean of (isotonic fit - its mean)² of one draw."""
-    regression = checks.optional_module("calibration_report", "sklearn.isotonic")
     pieces = [slice(*part.start[draw : draw + 2]) for part in parts]
     sums = np.concatenate([part.sums[piece] for part, piece in zip(parts, pieces)])
     mass = np.concatenate([part.mass[piece] for part, piece in zip(parts, pieces)])
-    fitted = regression.isotonic_regression(sums / mass, sample_weight=mass)
+    fitted = optimize.isotonic_regression(sums / mass, weights=mass).x
     return float(mass @ (fitted - sums.sum() / mass.sum()) ** 2 / mass.sum())

@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import optimize
 
-from keras_robust._inputs import checks
 from keras_robust.calibration._bins.events import Events, read_events
 
 
@@ -69,7 +69,6 @@ def brier_decomposition(
 
     Raises:
         ValueError: As `bin_predictions`.
-        ImportError: If scikit-learn is not installed.
 
     Examples:
         >>> from keras_robust.calibration import brier_decomposition
@@ -101,9 +100,6 @@ class Corp:
         self._confidence, self._weight = events.confidence, events.weight
         self._values, self._group = np.unique(events.confidence, return_inverse=True)
         self._mass = np.bincount(self._group, weights=events.weight)
-        self._isotonic = checks.optional_module(
-            "brier_decomposition", "sklearn.isotonic"
-        )
 
     def __call__(
         self,
@@ -134,7 +130,7 @@ class Corp:
         if discrimination is not None:
             parts = (brier - uncertainty + discrimination, discrimination, uncertainty)
             return BrierDecomposition(brier, *parts)
-        fitted = self._isotonic.isotonic_regression(mean, sample_weight=mass)
+        fitted = optimize.isotonic_regression(mean, weights=mass).x
         # The score S of a forecast f is the mean of (f - mean)² over groups, plus the
         # scatter within groups, which is the same for every f and cancels below.
         # Miscalibration is by how much S(values) exceeds S(fitted). Discrimination is
