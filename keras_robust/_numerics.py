@@ -10,6 +10,9 @@ from keras.backend import standardize_dtype
 # to 1e4 (they differ by a factor 1 + q * log(p) / 2), and q * log(p) might underflow.
 NEGLIGIBLE_Q = 1e-20
 
+# From here on, γ + (1 - γ) p is a normal number of float32 whatever p is.
+SAFE_FLOOR = 1e-30
+
 # A finite number in place of log(0), less than any logarithm of float32 or float64.
 LOG_OF_ZERO = -1e30
 
@@ -50,6 +53,14 @@ def box_cox_cost(log_p: Any, q: float) -> Any:
     return one_minus_exp(q * log_p) / q
 
 
+def box_cox_cost_and_weight(log_p: Any, q: float) -> tuple[Any, Any]:
+    """Returns (1 - p^q) / q and p^q, by how much it falls as log p grows."""
+    if q < NEGLIGIBLE_Q:
+        return -log_p, ops.ones_like(log_p)
+    power = q * log_p
+    return ops.expm1(power) / -q, ops.exp(power)
+
+
 def log_add(u: Any, v: Any) -> Any:
     """Returns log(exp(u) + exp(v)), right in value and derivative.
 
@@ -78,6 +89,20 @@ def log_raised(log_p: Any, log_floor: Any, rest: Any, log_rest: Any) -> Any:
     near = missing < 0.5
     close = ops.log1p(-ops.where(near, missing, ops.zeros_like(missing)))
     return ops.where(near, close, log_add(log_p + log_rest, log_floor))
+
+
+def log_raised_and_share(log_p: Any, floor: Any, rest: Any) -> tuple[Any, Any]:
+    """Returns log(γ + (1 - γ) p) and p / (γ + (1 - γ) p), not to be differentiated.
+
+    The former falls by (1 - γ) times the latter as log p does. `floor` is γ, a number
+    or a tensor, at least SAFE_FLOOR, and `rest` is 1 - γ.
+    """
+    p, missing = ops.exp(log_p), rest * ops.expm1(log_p)
+    if isinstance(floor, float) and floor > 0.05:  # nothing cancels
+        return ops.log1p(missing), p / (missing + 1.0)
+    raised = rest * p + floor
+    logarithm = ops.where(missing > -0.5, ops.log1p(missing), ops.log(raised))
+    return logarithm, p / raised
 
 
 def log_of_two_classes(z: Any) -> Any:

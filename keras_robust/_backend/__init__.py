@@ -1,6 +1,7 @@
 """What every backend computes in a way of its own, chosen once.
 
-`row_terms` is what a loss has to know of a row of logits, `top_label` which class is
+`row_terms` is what a loss has to know of a row of logits, `row_costs` what it makes of
+that, `top_label` which class is
 predicted and whether it is right, `cost_of_rows` the total cost of logits of which only
 a chunk exists at a time, `sum_over_replicas` a number added up over the replicas of a
 strategy, `concrete` the numbers of a tensor that has some. `plain` says what each
@@ -36,6 +37,7 @@ def _version_of(name: str) -> Any:
 
 concrete = _version_of("concrete")
 cost_of_rows = _version_of("cost_of_rows")
+row_costs = _version_of("row_costs")
 row_terms = _version_of("row_terms")
 sum_over_replicas = _version_of("sum_over_replicas")
 top_label = _version_of("top_label")

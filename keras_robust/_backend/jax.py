@@ -68,12 +68,17 @@ def concrete(x: Any) -> np.ndarray | None:
     return np.asarray(x) if known and x.is_fully_addressable else None
 
 
-@functools.partial(jax.jit, static_argnums=2)  # or eager calls compile each time
-def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
+@functools.partial(jax.jit, static_argnums=3)  # or eager calls compile each time
+def top_label(prob: Any, labels: Any, broken: Any, slack: float) -> tuple[Any, Any]:
     """Returns what `plain.top_label` does."""
+    if not isinstance(prob.shape[0], int):  # a symbol, as where a model is built
+        return plain.top_label(prob, labels, broken, slack)
+    top, hit, bad = _of_rows(prob, labels, slack)
+    return plain.checked_confidence(top, bad | broken), hit
+
+
+def _of_rows(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     rows, step = prob.shape[0], max(1, _BLOCK // prob.shape[-1])
-    if not isinstance(rows, int):  # a symbol, as where a model is built
-        return plain.top_label(prob, labels, slack)
     # A slice of rows that lie on several devices would move them.
     if rows <= 2 * step or jax.default_backend() != "cpu" or jax.device_count() > 1:
         return _of_block(prob, labels, slack)

@@ -17,7 +17,7 @@ def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any
 
     Args:
         logits: Float32 or float64 tensor of shape `(..., K)`, K >= 2.
-        labels: Int32 tensor of shape `(...)`, in [0, K) at every position.
+        labels: Int32 or int64 tensor of shape `(...)`, in [0, K) at every position.
         live: Bool tensor of shape `(...)`. Elsewhere results and gradients are 0,
             whatever the logits.
         q: Exponent of the second result, or None not to compute it.
@@ -38,19 +38,36 @@ def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any
     return ops.where(live, label, zeros), ops.where(live, costs, zeros)
 
 
-def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
-    """Returns `(confidence, hit, bad)`, tensors of shape `(N,)`.
+def row_costs(loss: Any, logits: Any, labels: Any, live: Any, broken: Any) -> Any:
+    """Returns what rows of logits cost, a tensor of shape `(...)`.
+
+    Args:
+        loss: A `RobustLoss`.
+        logits: As in `row_terms`.
+        labels: As in `row_terms`.
+        live: As in `row_terms`.
+        broken: Bool tensor of shape `(...)`. Where a position is live, its cost and
+            gradient are then NaN.
+    """
+    costs = loss._cost_of_logits(logits, labels, live)
+    costs = _numerics.nan_where(ops.logical_and(broken, live), costs)
+    return ops.where(live, costs, ops.zeros_like(costs))
+
+
+def top_label(prob: Any, labels: Any, broken: Any, slack: float) -> tuple[Any, Any]:
+    """Returns `(confidence, hit)`, tensors of shape `(N,)`.
 
     Args:
         prob: Float32 or float64 probabilities of shape `(N, K)`, K >= 2.
         labels: Int32 class ids of shape `(N,)`, in [0, K).
+        broken: Bool tensor of shape `(N,)`.
         slack: By how much rounding may carry a probability past 0 or 1.
 
     Returns:
-        confidence: The largest probability, as it is.
-        hit: Bool: the label is its class, the first of equal ones.
-        bad: Bool: some probability is NaN or outside [0, 1] by more than `slack`. The
-            other two mean nothing there.
+        confidence: The largest probability, at most 1. NaN where `broken`, and where
+            some probability is NaN or outside [0, 1] by more than `slack`.
+        hit: Bool: the label is its class, the first of equal ones. Means nothing where
+            the confidence is NaN.
     """
     top = ops.argmax(prob, axis=-1)
     confidence = ops.take_along_axis(prob, ops.expand_dims(top, -1), axis=-1)[..., 0]
@@ -59,7 +76,15 @@ def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     low = ops.min(prob, axis=-1, initial=1.0)
     fine = ops.logical_and(low >= -slack, confidence <= 1.0 + slack)
     number = ops.logical_not(ops.isnan(ops.sum(prob, axis=-1)))
-    return confidence, hit, ops.logical_not(ops.logical_and(fine, number))
+    bad = ops.logical_not(ops.logical_and(fine, number))
+    return checked_confidence(confidence, ops.logical_or(bad, broken)), hit
+
+
+def checked_confidence(confidence: Any, bad: Any) -> Any:
+    """Returns confidences of at most 1, NaN where `bad`."""
+    # Not by `minimum`, which on PyTorch rounds to float32.
+    confidence = ops.where(confidence > 1.0, ops.ones_like(confidence), confidence)
+    return _numerics.nan_where(bad, confidence)
 
 
 def cost_of_rows(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_robust._backend import powers
+from keras_robust._backend import plain, powers
 
 try:
     from tensorflow.python.eager.record import could_possibly_record
@@ -80,7 +80,7 @@ def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any
     return results[0], None if q is None else results[1]
 
 
-def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
+def top_label(prob: Any, labels: Any, broken: Any, slack: float) -> tuple[Any, Any]:
     """Returns what `plain.top_label` does."""
     total = tf.reduce_sum(prob, axis=-1)
     if _is_tracing_xla():
@@ -91,7 +91,8 @@ def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
         top, hit, low = _by_sums(prob, labels, total)
     # XLA's minimum may pass over a NaN; a sum does not.
     number = ~tf.math.is_nan(total)
-    return top, hit, ~((low >= -slack) & (top <= 1.0 + slack) & number)
+    fine = (low >= -slack) & (top <= 1.0 + slack) & number
+    return plain.checked_confidence(top, broken | ~fine), hit
 
 
 def _by_argmax(prob: Any, labels: Any) -> tuple[Any, Any]:

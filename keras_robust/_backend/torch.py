@@ -1,133 +1,41 @@
 """On PyTorch: blocks of rows that fit the cache, and no memory but the gradient's."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from keras_robust._backend import plain, powers
+from keras_robust._backend import plain
 from keras_robust._backend.keras_private import in_symbolic_scope
-
-# Numbers in a block of rows: 1 MB of float32.
-_BLOCK = 1 << 18
-_LOG2_E = math.log2(math.e)
-
-
-def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any, ...]:
-    """Returns what `plain.row_terms` does."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return plain.row_terms(logits, labels, live, q)
-    flat = logits.reshape(-1, logits.shape[-1])
-    columns = labels.reshape(-1, 1).long(), live.reshape(-1, 1)
-    log_p, cost_of_all = _RowTerms.apply(flat, *columns, q)
-    cost_of_all = None if q is None else cost_of_all.reshape(live.shape)
-    return log_p.reshape(live.shape), cost_of_all
+from keras_robust._backend.torch_rows import at_once, rows_of_a_block
+from keras_robust._backend.torch_rows import row_costs as row_costs
+from keras_robust._backend.torch_rows import row_terms as row_terms
 
 
-class _RowTerms(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Any, labels: Any, live: Any, q: Any) -> Any:
-        top, total, summed = logits.new_empty((3, len(logits), 1))
-        # The exponentials are kept to become the gradient, in place.
-        kept = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        buffer = None if q is None else _block_of(logits)
-        for z, m, t, s, e in _blocks(logits, top, total, summed, kept):
-            torch.amax(z, -1, keepdim=True, out=m)
-            below = torch.sub(z, m, out=e)
-            if q is not None:
-                terms = _summand(below, q, buffer[: len(z)])
-                torch.sum(terms, -1, keepdim=True, out=s)
-            torch.sum(_exp(below, out=below), -1, keepdim=True, out=t)
-        # The maximum and log Z stay apart: their sum would lose the digits of log Z.
-        # log1p, as it is ten times as fast as log where PyTorch takes that from MKL.
-        log_z = torch.log1p(total - 1.0)
-        zeros = torch.zeros_like(top)
-        log_p = torch.where(live, (logits.gather(-1, labels) - top) - log_z, zeros)
-        cost_of_all = None
-        if q is not None:
-            costs = powers.cost_of_all(summed, log_z, q, logits.shape[-1])
-            cost_of_all = torch.where(live, costs, zeros)
-        ctx.q, ctx.kept = q, kept
-        ctx.save_for_backward(logits, labels, live, top, log_z, cost_of_all)
-        return log_p, cost_of_all
-
-    @staticmethod
-    def backward(ctx: Any, by_log_p: Any, by_cost: Any) -> Any:
-        logits, labels, live, top, log_z, cost_of_all = ctx.saved_tensors
-        q, (gradient, ctx.kept) = ctx.q, (ctx.kept, None)
-        if torch.is_grad_enabled():  # by `create_graph=True`
-            rows = logits, labels[:, 0], live[:, 0]
-            return _plain_gradient(rows, q, (by_log_p, by_cost)), None, None, None
-        if gradient is None:  # the graph was retained: a second time
-            gradient = torch.empty_like(logits)
-            for z, m, g in _blocks(logits, top, gradient):
-                _exp(torch.sub(z, m, out=g), out=g)
-        # See `powers`. What multiplies exponentials is worked out for each row, not for
-        # each class.
-        on_p, on_powers, buffer = by_log_p, None, None
-        if q is not None:
-            on_p = by_log_p - by_cost * (logits.shape[-1] - q * cost_of_all)
-            on_powers = by_cost * torch.exp(-q * log_z)
-            buffer = _block_of(logits)
-        on_exp = -on_p * torch.exp(-log_z)
-        for z, m, g, a, b in _blocks(logits, top, gradient, on_exp, on_powers):
-            g.mul_(a)
-            if q is not None:
-                below = torch.sub(z, m, out=buffer[: len(z)])
-                g.addcmul_(_exp(below, q, out=below), b, value=-1.0)
-        gradient.scatter_add_(-1, labels, by_log_p)
-        if not live.all():
-            gradient.masked_fill_(~live, 0.0)
-        return gradient, None, None, None
-
-
-def _plain_gradient(rows: tuple[Any, ...], q: float | None, upstream: Any) -> Any:
-    # Of the plain version, which autograd differentiates as often as it is asked to.
-    terms = plain.row_terms(*rows, q)[: 1 if q is None else 2]
-    slopes = [slope[:, 0] for slope in upstream[: len(terms)]]
-    return torch.autograd.grad(terms, rows[0], slopes, create_graph=True)[0]
-
-
-def _blocks(*tensors: Any) -> Iterator[tuple[Any, ...]]:
-    step = _rows_of_a_block(tensors[0])
-    for i in range(0, len(tensors[0]), step):
-        yield tuple(None if t is None else t[i : i + step] for t in tensors)
-
-
-def _rows_of_a_block(logits: Any) -> int:
-    return max(1, _BLOCK // logits.shape[-1])
-
-
-def _block_of(logits: Any) -> Any:
-    rows = min(len(logits), _rows_of_a_block(logits))
-    return logits.new_empty((rows, logits.shape[-1]))
-
-
-def _summand(below: Any, q: float, out: Any) -> Any:
-    if q < powers.SAFE_Q:
-        return powers.summand(below, q)
-    return _exp(below, q, out=out)
-
-
-def _exp(x: Any, factor: float = 1.0, *, out: Any) -> Any:
-    # exp2 is five times as fast as exp where PyTorch takes that from MKL.
-    return torch.mul(x, factor * _LOG2_E, out=out).exp2_()
-
-
-def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
+def top_label(prob: Any, labels: Any, broken: Any, slack: float) -> tuple[Any, Any]:
     """Returns what `plain.top_label` does."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if traced or prob.device.type != "cpu" or prob.layout != torch.strided:
-        return plain.top_label(prob, labels, slack)
+    if traced or prob.layout != torch.strided:
+        return plain.top_label(prob, labels, broken, slack)
+    if at_once(prob):
+        top, first = prob.max(-1)  # NaN if there is one, and the first of equal ones
+        hit, low = first == labels, prob.amin(-1)
+    else:
+        top, hit, low = _top_in_blocks(prob, labels)
+    fine = (low >= -slack) & (top <= 1.0 + slack)
+    return top.clamp(max=1.0).masked_fill_(~fine | broken, math.nan), hit
+
+
+def _top_in_blocks(prob: Any, labels: Any) -> tuple[Any, Any, Any]:
     top, low, total = prob.new_empty((3, len(prob)))
-    step = max(1, _BLOCK // prob.shape[-1])
+    step = rows_of_a_block(prob)
     for i in range(0, len(prob), step):
         rows = slice(i, i + step)
         block = prob[rows]
         torch.amax(block, -1, out=top[rows])  # NaN if there is one
-        if block.numel() and block.amin() >= 0.0:  # five times as fast as row by row
+        if block.amin() >= 0.0:  # five times as fast as row by row
             low[rows] = 0.0
         else:
             torch.amin(block, -1, out=low[rows])
@@ -138,7 +46,7 @@ def top_label(prob: Any, labels: Any, slack: float) -> tuple[Any, Any, Any]:
     unsure = torch.nonzero(hit & ~alone)[:, 0]
     if len(unsure):
         hit[unsure] = prob[unsure].argmax(-1) == labels[unsure]
-    return top, hit, ~((low >= -slack) & (top <= 1.0 + slack))
+    return top, hit, low
 
 
 def concrete(x: Any) -> np.ndarray | None:

@@ -6,6 +6,7 @@ the same positions and refuse the same labels.
 
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -17,6 +18,9 @@ from keras_robust._inputs import arrays, checks
 # multi-label rows and rows of zeros are caught all the same.
 TARGET_SUM_SLACK = 0.05
 
+
+# In which class ids are handed on; PyTorch takes entries by no other integers.
+_ID_DTYPE = "int64" if keras.backend.backend() == "torch" else "int32"
 
 _RESHAPE = (
     "Reshape the labels to match the predictions, or set `axis`; a single sigmoid "
@@ -34,7 +38,8 @@ class Aligned(NamedTuple):
         soft: Whether `labels` are soft targets.
         single: Whether the model gave one number; `scores` are (0, z) or (1 - p, p).
         counted: Bool `(...)`: false where the label says to ignore the position.
-        broken: Bool `(...)`: counted, but the label is none, or a probability is not.
+        broken: Bool `(...)`: the label is none, or a probability is not. Anything where
+            the position is not counted.
     """
 
     scores: Any
@@ -70,21 +75,20 @@ def align(
         y_true = _classes_last(y_true, axis)
     single = y_pred.shape[axis] == 1
     if single:
-        labels, counted, fits = _read_binary(y_true, ignore_class, dtype)
+        labels, counted, broken = _read_binary(y_true, ignore_class, dtype)
         scores = _two_class_scores(scores, from_logits)
         soft = True
     elif soft:
         num_classes = scores.shape[-1]
-        labels, counted, fits = _read_soft(y_true, ignore_class, num_classes, dtype)
+        labels, counted, broken = _read_soft(y_true, ignore_class, num_classes, dtype)
     else:
-        labels, counted, fits = _read_ids(y_true, ignore_class, scores.shape[-1])
+        labels, counted, broken = _read_ids(y_true, ignore_class, scores.shape[-1])
     if None in (*labels.shape, *scores.shape):
-        fits = ops.logical_and(fits, _same_size(labels, scores))
-    broken = ops.logical_not(fits)
+        misfit = ops.logical_not(_same_size(labels, scores))
+        broken = ops.logical_or(broken, misfit)
     if check_scores and not from_logits:
         outside = _numerics.outside_unit_interval(scores, slack)
         broken = ops.logical_or(broken, ops.any(outside, axis=-1))
-    broken = ops.logical_and(broken, counted)
     return Aligned(scores, labels, soft, single, counted, broken)
 
 
@@ -107,7 +111,7 @@ def class_ids(
             "Soft targets are as large as the logits: call the loss itself.",
         )
     ids = _exact_ids(ids)
-    return ids, ops.logical_not(_is_ignored(ids, ignore_class))
+    return ids, _is_counted(ids, ignore_class)
 
 
 def same_size(a: int | None, b: int | None) -> bool:
@@ -225,10 +229,10 @@ def _in_32_bits(y_true: Any) -> Any:
     return y_true
 
 
-def _is_ignored(y_true: Any, ignore_class: int | None) -> Any:
+def _is_counted(y_true: Any, ignore_class: int | None) -> Any:
     if ignore_class is None:
-        return ops.zeros_like(y_true, dtype="bool")
-    return ops.equal(y_true, ignore_class)
+        return ops.ones_like(y_true, dtype="bool")
+    return y_true != ignore_class
 
 
 def _exact_ids(y_true: Any) -> Any:
@@ -242,13 +246,14 @@ def _exact_ids(y_true: Any) -> Any:
 
 def _read_ids(y_true: Any, ignore_class: int | None, num_classes: int) -> Any:
     y_true = _exact_ids(y_true)
-    counted = ops.logical_not(_is_ignored(y_true, ignore_class))
+    counted = _is_counted(y_true, ignore_class)
+    if "int" in _numerics.standard_dtype(y_true):
+        ids = ops.clip(y_true, 0, num_classes - 1)
+        return ops.cast(ids, _ID_DTYPE), counted, ops.not_equal(ids, y_true)
     fits = ops.logical_and(y_true >= 0, y_true < num_classes)
-    if "int" not in _numerics.standard_dtype(y_true):
-        fits = ops.logical_and(fits, ops.equal(y_true, ops.floor(y_true)))
-    use = ops.logical_and(fits, counted)
-    ids = ops.where(use, y_true, ops.zeros_like(y_true))
-    return ops.cast(ids, "int32"), counted, fits
+    fits = ops.logical_and(fits, ops.equal(y_true, ops.floor(y_true)))
+    ids = ops.where(fits, y_true, ops.zeros_like(y_true))
+    return ops.cast(ids, _ID_DTYPE), counted, ops.logical_not(fits)
 
 
 def _read_soft(
@@ -256,26 +261,26 @@ def _read_soft(
 ) -> Any:
     slack = _numerics.probability_slack(_numerics.standard_dtype(y_true))
     targets = ops.cast(y_true, dtype)
-    ignored = ops.all(_is_ignored(targets, ignore_class), axis=-1)
+    counted = ops.any(_is_counted(targets, ignore_class), axis=-1)
     if ignore_class is not None and 0 <= ignore_class < num_classes:
         # A class of its own, such as padding: its one-hot rows, as its ids.
-        ignored = ops.equal(targets[..., ignore_class], 1.0)
+        counted = ops.not_equal(targets[..., ignore_class], 1.0)
     outside = ops.any(_numerics.outside_unit_interval(targets, slack), axis=-1)
     off = ops.abs(ops.sum(targets, axis=-1) - 1.0) > TARGET_SUM_SLACK
-    fits = ops.logical_not(ops.logical_or(outside, off))
-    use = ops.expand_dims(ops.logical_and(fits, ops.logical_not(ignored)), -1)
-    targets = ops.where(use, targets, ops.zeros_like(targets))
-    return targets, ops.logical_not(ignored), fits
+    broken = ops.logical_or(outside, off)
+    use = ops.logical_and(counted, ops.logical_not(broken))
+    targets = ops.where(ops.expand_dims(use, -1), targets, ops.zeros_like(targets))
+    return targets, counted, broken
 
 
 def _read_binary(y_true: Any, ignore_class: int | None, dtype: str) -> Any:
     slack = _numerics.probability_slack(_numerics.standard_dtype(y_true))
     target = ops.cast(y_true, dtype)
-    counted = ops.logical_not(_is_ignored(target, ignore_class))
-    fits = ops.logical_not(_numerics.outside_unit_interval(target, slack))
-    use = ops.logical_and(fits, counted)
+    counted = _is_counted(target, ignore_class)
+    broken = _numerics.outside_unit_interval(target, slack)
+    use = ops.logical_and(counted, ops.logical_not(broken))
     target = ops.where(use, target, ops.zeros_like(target))
-    return ops.stack([1.0 - target, target], axis=-1), counted, fits
+    return ops.stack([1.0 - target, target], axis=-1), counted, broken
 
 
 def _two_class_scores(scores: Any, from_logits: bool) -> Any:

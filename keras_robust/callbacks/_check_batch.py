@@ -149,6 +149,7 @@ def _aligned(output: Output, reading: _Reading) -> Aligned:
     arrays = {"soft": tensors.soft, "single": tensors.single}
     for name in ("scores", "labels", "counted", "broken"):
         arrays[name] = ops.convert_to_numpy(getattr(tensors, name))
+    arrays["broken"] &= arrays["counted"]
     return Aligned(**arrays)
 
 

@@ -135,15 +135,30 @@ class ForwardCorrection(RobustLoss):
         return self._matrix
 
     def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
-        self._check_classes("y_pred", logits)
+        self._check_classes("y_pred", logits.shape[-1])
         if self._drawn is not None and not self.base.weighs_all_labels:
             log_p, _ = _backend.row_terms(logits, labels, live, None)
             return self.base.label_cost(self._drawn.log_given(log_p, labels))
         log_p = ops.log_softmax(_numerics.where_live(live, logits, 0.0), axis=-1)
         return self._cost_of_labels(log_p, labels, soft=False)
 
+    @property
+    def _cost_and_weight(self) -> Any:  # type: ignore[override]
+        simple = self._drawn is not None and not self.base.weighs_all_labels
+        if simple and self._drawn.knows_weight and self.base._cost_and_weight:
+            return self._given_cost_and_weight
+        return None
+
+    def _given_cost_and_weight(
+        self, log_p: Any, cost_of_all: Any, labels: Any, num_classes: int
+    ) -> tuple[Any, Any, float]:
+        self._check_classes("y_pred", num_classes)
+        log_given, weight = self._drawn.log_given_and_weight(log_p, labels)
+        cost, of_given, _ = self.base._cost_and_weight(log_given, None, labels, 0)
+        return cost, of_given * weight, 0.0
+
     def _cost_of_labels(self, log_p: Any, labels: Any, soft: bool) -> Any:
-        self._check_classes("y_pred", log_p)
+        self._check_classes("y_pred", log_p.shape[-1])
         # Row j: P(given j | true i), for every i.
         dtype = _numerics.standard_dtype(log_p)
         columns = ops.convert_to_tensor(self.matrix.T, dtype=dtype)
@@ -172,7 +187,7 @@ class ForwardCorrection(RobustLoss):
         self.base.check_invertible()
 
     def _minimizer(self, posterior: np.ndarray) -> np.ndarray:
-        self._check_classes("posterior", posterior)
+        self._check_classes("posterior", posterior.shape[-1])
         target = self.base._minimizer(posterior)
         flat = posterior.reshape(-1, len(self.matrix))
         clean = unmixing.unmixed(
@@ -184,16 +199,16 @@ class ForwardCorrection(RobustLoss):
         return clean.reshape(posterior.shape)
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
-        self._check_classes("y_prob", log_prob)
+        self._check_classes("y_prob", log_prob.shape[-1])
         return self.base._posterior(simplex.log_of(np.exp(log_prob) @ self.matrix))
 
-    def _check_classes(self, argument: str, values: Any) -> None:
-        if values.shape[-1] != len(self.matrix):
+    def _check_classes(self, argument: str, num_classes: int) -> None:
+        if num_classes != len(self.matrix):
             raise checks.invalid(
                 type(self).__name__,
                 argument,
                 f"of the {len(self.matrix)} classes of `matrix`",
-                f"{values.shape[-1]} classes",
+                f"{num_classes} classes",
                 "A single sigmoid output counts as two.",
             )
 
@@ -224,11 +239,14 @@ class _Drawn:
     def __init__(self, beta: np.ndarray, kept: float) -> None:
         here = beta + kept
         never = beta == 0  # then γ_y + (1 - γ_y) p_y is p_y, of which the log is known
-        log_gamma = simplex.log_of(np.where(never, 1.0, beta / here))
-        rest, log_rest = kept / here, np.log(kept / here)
+        gamma, rest = beta / here, kept / here
+        log_gamma = simplex.log_of(np.where(never, 1.0, gamma))
         self._columns = np.stack(
-            [np.log(here), log_gamma, rest, log_rest, never], axis=-1
+            [np.log(here), log_gamma, rest, np.log(rest), never], axis=-1
         )
+        self._linear = np.stack([np.log(here), gamma, rest], axis=-1)
+        self._some_never = bool(never.any())
+        self.knows_weight = bool((never | (gamma >= _numerics.SAFE_FLOOR)).all())
 
     def log_given(self, log_p: Any, labels: Any) -> Any:
         """Returns the log-probability of the label being given, from that of it."""
@@ -239,9 +257,23 @@ class _Drawn:
             ops.take(columns, labels, axis=0), 5, axis=-1
         )
         raised = _numerics.log_raised(log_p, *raise_by)
-        if self._columns[:, -1].any():
+        if self._some_never:
             raised = ops.where(never != 0, log_p, raised)
         return log_here + raised
+
+    def log_given_and_weight(self, log_p: Any, labels: Any) -> tuple[Any, Any]:
+        """Returns the same, and its derivative by `log_p`; for no autodiff."""
+        columns = ops.convert_to_tensor(
+            self._linear, dtype=_numerics.standard_dtype(log_p)
+        )
+        log_here, floor, rest = ops.unstack(ops.take(columns, labels, axis=0), 3, -1)
+        raised, share = _numerics.log_raised_and_share(log_p, floor, rest)
+        weight = rest * share
+        if self._some_never:
+            never = floor == 0
+            raised = ops.where(never, log_p, raised)
+            weight = ops.where(never, ops.ones_like(weight), weight)
+        return log_here + raised, weight
 
 
 def _check_base(base: Any) -> None:

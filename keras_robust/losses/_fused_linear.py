@@ -7,7 +7,7 @@ from keras import ops
 from keras_robust import _backend
 from keras_robust._inputs import checks, sample_weights
 from keras_robust._inputs.labels import class_ids, dense
-from keras_robust.losses._robust_loss import RobustLoss, mean
+from keras_robust.losses._robust_loss import RobustLoss
 
 # Logits of a chunk of rows: 16 MB of float32.
 _LOGITS = 1 << 22
@@ -122,7 +122,7 @@ def fused_linear(
         ops.reshape(shares, (-1,)),
     )
     if loss.reduction != "sum":
-        total = mean(total, loss._size(counted, weight))
+        total = loss._mean(total, counted, weight)
     return ops.cast(total, loss.dtype)
 
 

@@ -182,6 +182,24 @@ class GammaCE(RobustLoss):
         above = ops.where(log_p < gate, gate, log_p)
         return self._ungated(above) + self.b * (above - log_p)
 
+    def _cost_and_weight(self, log_p: Any, *_: Any) -> tuple[Any, Any, float]:
+        if self.stop_gradient:
+            return self.label_cost(log_p), self._weight(log_p), 0.0
+        if self.b == 0.0 or self.gamma == 0.0:
+            return *self._ungated_and_weight(log_p), 0.0
+        above = ops.clip(log_p, self._log_gate(), 0.0)
+        cost, weight = self._ungated_and_weight(above)  # at the gate, that is b
+        return cost + self.b * (above - log_p), weight, 0.0
+
+    def _ungated_and_weight(self, log_p: Any) -> tuple[Any, Any]:
+        gamma = self.gamma
+        if gamma in (0.0, 1.0):
+            return _numerics.box_cox_cost_and_weight(log_p, gamma)
+        if gamma < _numerics.SAFE_FLOOR:
+            return self._ungated(log_p), self._weight(log_p)
+        raised, share = _numerics.log_raised_and_share(log_p, gamma, 1.0 - gamma)
+        return raised / (gamma - 1.0), share
+
     def _ungated(self, log_p: Any) -> Any:
         gamma = self.gamma
         if gamma == 0.0:

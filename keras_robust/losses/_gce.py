@@ -115,6 +115,9 @@ class GCE(RobustLoss):
         """Returns (1 - p^q) / q."""
         return _numerics.box_cox_cost(log_p, self.q)
 
+    def _cost_and_weight(self, log_p: Any, *_: Any) -> tuple[Any, Any, float]:
+        return *_numerics.box_cox_cost_and_weight(log_p, self.q), 0.0
+
     def posterior_temperature(self) -> float:
         """Returns 1 / (1 - q)."""
         self.check_invertible()

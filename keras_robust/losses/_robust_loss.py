@@ -278,11 +278,13 @@ class RobustLoss(keras.losses.Loss):
 
     def _costs(self, aligned: Aligned, live: Any) -> Any:
         if self.from_logits and not aligned.soft:
-            costs = self._cost_of_logits(aligned.scores, aligned.labels, live)
-        else:
-            log_p = self._log_p(aligned, live)
-            costs = self._cost_of_labels(log_p, aligned.labels, aligned.soft)
-        costs = _numerics.nan_where(aligned.broken, costs)
+            return _backend.row_costs(
+                self, aligned.scores, aligned.labels, live, aligned.broken
+            )
+        log_p = self._log_p(aligned, live)
+        costs = self._cost_of_labels(log_p, aligned.labels, aligned.soft)
+        broken = ops.logical_and(aligned.broken, live)
+        costs = _numerics.nan_where(broken, costs)
         return ops.where(live, costs, ops.zeros_like(costs))
 
     def _log_p(self, aligned: Aligned, live: Any) -> Any:
@@ -293,6 +295,21 @@ class RobustLoss(keras.losses.Loss):
         if aligned.single:
             return _numerics.log_of_two_classes(scores[..., 1])
         return ops.log_softmax(scores, axis=-1)
+
+    # What follows is for class ids and logits, to be fast: `_cost_of_logits` from the
+    # row terms; and of those, in `_cost_and_weight(log_p, cost_of_all, labels, K)`, the
+    # cost, by how much it falls as log p grows (a new tensor each), and the share of
+    # `cost_of_all` in it, a number. None where only autodiff knows how a cost falls.
+    _cost_and_weight: Any = None
+    # Exponent of `cost_of_all`, or None for no such term.
+    _exponent: float | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A weight that is inherited belongs to the cost that is inherited with it.
+        changed = {"label_cost", "_cost_of_logits"} & vars(cls).keys()
+        if changed and "_cost_and_weight" not in vars(cls):
+            cls._cost_and_weight = None
 
     def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
         log_p, _ = _backend.row_terms(logits, labels, live, None)
@@ -312,14 +329,24 @@ class RobustLoss(keras.losses.Loss):
         total = ops.sum(losses)
         if self.reduction == "sum":
             return total
-        return mean(total, self._size(counted, weight))
+        return self._mean(total, counted, weight)
 
-    def _size(self, counted: Any, weight: Any) -> Any:
-        # What a mean divides by.
-        if self.reduction == "mean_with_sample_weight" and weight is not None:
-            return ops.sum(ops.where(counted, weight, ops.zeros_like(weight)))
-        dtype = "float64" if self.dtype == "float64" else "float32"
-        return ops.sum(ops.cast(counted, dtype))
+    def _mean(self, total: Any, counted: Any, weight: Any) -> Any:
+        # The total over all replicas' positions, 0 if nothing was counted. Keras adds
+        # up the replicas' gradients: dividing each by the number of positions of all
+        # makes that sum the global mean; a mean of replica means would be wrong where
+        # their numbers differ.
+        of_weights = self.reduction == "mean_with_sample_weight" and weight is not None
+        if of_weights:
+            size = ops.sum(ops.where(counted, weight, ops.zeros_like(weight)))
+        else:
+            dtype = "float64" if self.dtype == "float64" else "float32"
+            size = ops.sum(ops.cast(counted, dtype))
+        size = _backend.sum_over_replicas(size)
+        empty = size == 0
+        if of_weights:  # the total of no positions is 0
+            total = ops.where(empty, ops.zeros_like(total), total)
+        return total / ops.where(empty, 1.0, size)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
@@ -338,13 +365,3 @@ def _not_implemented(loss: RobustLoss, method: str) -> NotImplementedError:
         f"{type(loss).__name__} has no method `{method}`. See `RobustLoss` for what it "
         "should return."
     )
-
-
-def mean(total: Any, size: Any) -> Any:
-    """Returns total / size over all replicas, 0 if nothing was counted."""
-    # Under tf.distribute, Keras adds up the replicas' gradients. Dividing each by the
-    # number of positions of all replicas makes that sum the global mean; a mean of
-    # replica means would be wrong where their numbers differ.
-    size = _backend.sum_over_replicas(size)
-    empty = size == 0
-    return ops.where(empty, ops.zeros_like(total), total / ops.where(empty, 1.0, size))

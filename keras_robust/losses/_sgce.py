@@ -121,6 +121,19 @@ class SGCE(RobustLoss):
         cost_of_all = ops.sum(self.label_cost(log_p), axis=-1)
         return self._smoothed_cost(cost_of_label, cost_of_all, log_p.shape[-1])
 
+    @property
+    def _exponent(self) -> float | None:  # type: ignore[override]
+        return None if self.smoothing == 0.0 else self.q
+
+    def _cost_and_weight(
+        self, log_p: Any, cost_of_all: Any, labels: Any, num_classes: int
+    ) -> tuple[Any, Any, float]:
+        cost, weight = _numerics.box_cox_cost_and_weight(log_p, self.q)
+        if self.smoothing == 0.0:
+            return cost, weight, 0.0
+        of_label, of_all = self._shares(num_classes)
+        return of_label * cost + of_all * cost_of_all, of_label * weight, of_all
+
     def _cost_of_logits(self, logits: Any, labels: Any, live: Any) -> Any:
         if self.smoothing == 0.0:
             return super()._cost_of_logits(logits, labels, live)
@@ -131,9 +144,13 @@ class SGCE(RobustLoss):
     def _smoothed_cost(
         self, cost_of_label: Any, cost_of_all: Any, num_classes: int
     ) -> Any:
+        of_label, of_all = self._shares(num_classes)
+        return of_label * cost_of_label + of_all * cost_of_all
+
+    def _shares(self, num_classes: int) -> tuple[float, float]:
         # Every class gets s / (K - 1), the label the rest: no N x K matrix of weights.
         spread = self.smoothing / (num_classes - 1)
-        return (1.0 - self.smoothing - spread) * cost_of_label + spread * cost_of_all
+        return 1.0 - self.smoothing - spread, spread
 
     def posterior_temperature(self) -> float | None:
         """Returns 1 / (1 - q) without smoothing, else None."""
@@ -148,16 +165,15 @@ class SGCE(RobustLoss):
         return box_cox_minimizer(self._smoothed(posterior), self.q)
 
     def _smoothed(self, posterior: np.ndarray) -> np.ndarray:
-        spread = self.smoothing / (posterior.shape[-1] - 1)
-        return spread + (1.0 - self.smoothing - spread) * posterior
+        of_label, of_all = self._shares(posterior.shape[-1])
+        return of_all + of_label * posterior
 
     def _negative_gradient(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
         return self._smoothed(posterior) * prob ** (self.q - 1.0)
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
         num_classes = log_prob.shape[-1]
-        spread = self.smoothing / (num_classes - 1)
-        kept = 1.0 - self.smoothing - spread
+        kept, spread = self._shares(num_classes)
         if abs(kept) < 1e-12:
             raise checks.invalid(
                 "SGCE",

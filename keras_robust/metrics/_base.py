@@ -138,8 +138,8 @@ class BinnedMetric(keras.metrics.Metric):
             prob = ops.softmax(prob, axis=-1)
         else:
             outside = _numerics.outside_unit_interval(prob, slack)
-            outside = ops.logical_and(ops.any(outside, axis=-1), aligned.counted)
-            broken = ops.logical_or(broken, outside)
+            broken = ops.logical_or(broken, ops.any(outside, axis=-1))
+        broken = ops.logical_and(broken, aligned.counted)
         prob = ops.where(prob > 1.0, ops.ones_like(prob), prob)
         prob = ops.where(prob < 0.0, ops.zeros_like(prob), prob)
         # The sum has a NaN wherever a class has one; TensorFlow's softmax leaves the

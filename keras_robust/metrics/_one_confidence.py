@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_robust import _backend, _numerics
+from keras_robust import _backend
 from keras_robust._inputs import checks
 from keras_robust._inputs.labels import Aligned
 from keras_robust._inputs.matrices import correction
@@ -62,7 +62,8 @@ class OneConfidenceMetric(BinnedMetric):
         prob = aligned.scores
         if self.from_logits:
             prob = ops.softmax(prob, axis=-1)
-        labels, broken = aligned.labels, aligned.broken
+        labels = aligned.labels
+        broken = ops.logical_and(aligned.broken, aligned.counted)
         positions = ops.shape(prob)[:-1]
         if None in (*labels.shape, *prob.shape):
             # Sizes that do not agree are found out by `aligned.broken`.
@@ -70,11 +71,7 @@ class OneConfidenceMetric(BinnedMetric):
         if len(positions) > 1:
             prob = ops.reshape(prob, (-1, prob.shape[-1]))
             labels, broken = (ops.reshape(x, (-1,)) for x in (labels, broken))
-        confidence, hit, bad = _backend.top_label(prob, labels, slack)
-        bad = ops.logical_or(bad, broken)
-        # Not by `minimum`, which on PyTorch rounds to float32.
-        confidence = ops.where(confidence > 1.0, ops.ones_like(confidence), confidence)
-        confidence = _numerics.nan_where(bad, confidence)
+        confidence, hit = _backend.top_label(prob, labels, broken, slack)
         hit = ops.cast(hit, confidence.dtype)
         if len(positions) > 1:
             confidence, hit = (ops.reshape(x, positions) for x in (confidence, hit))

@@ -13,6 +13,7 @@ Sums of corrected correctness may be negative: they move towards 0 in the same w
 keep their sign.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -90,7 +91,9 @@ def add_to_sums(
     if len(state) == 1:
         # Corrected correctness is in float64, lest its rounding add up.
         hits = ops.cast(weight, correct.dtype) * correct
-        rows = (weight, weight * confidence, hits, hits * correct)[:num_quantities]
+        rows = [weight, weight * confidence, hits]
+        if num_quantities > len(rows):
+            rows.append(hits * correct)
         state[0].assign(state[0] + _sums_at(rows, place, num_places, state[0].dtype))
         return
     middle = _middle_of_places(num_places, columns)
@@ -127,16 +130,17 @@ def _middle_of_places(num_places: int, columns: int) -> Any:
     return (inside + 0.5) / num_bins
 
 
-def _sums_at(rows: tuple[Any, ...], place: Any, num_places: int, dtype: str) -> Any:
+def _sums_at(rows: Sequence[Any], place: Any, num_places: int, dtype: str) -> Any:
+    if keras.backend.backend() == "torch":
+        # Keras's `segment_sum` adds up float64 in float32, and its `scatter` takes a
+        # hundred times as long where many rows share a place.
+        table = ops.cast(ops.stack(rows), dtype)
+        places = ops.cast(place, "int64").expand(len(rows), -1)
+        zeros = ops.zeros((len(rows), num_places), dtype=dtype)
+        return zeros.scatter_add_(1, places, table)
     # One quantity after another: three columns at once take many times as long.
     rows = [ops.cast(row, dtype) for row in rows]
-    if keras.backend.backend() != "torch":
-        sums = [ops.segment_sum(row, place, num_segments=num_places) for row in rows]
-    else:
-        # On PyTorch, Keras's `segment_sum` adds up float64 in float32, and its
-        # `scatter` takes a hundred times as long where many rows share a place.
-        zeros, place = ops.zeros((num_places,), dtype=dtype), ops.cast(place, "int64")
-        sums = [zeros.scatter_add(0, place, row) for row in rows]
+    sums = [ops.segment_sum(row, place, num_segments=num_places) for row in rows]
     return ops.stack(sums)
 
 

@@ -9,16 +9,18 @@ from keras_robust import _backend
 from keras_robust._backend import plain as plain_version
 
 ops = keras.ops
+TORCH = BACKEND == "torch"
 EXPONENTS = [None, 0.0, 1e-21, 1e-6, 0.03, 0.0999, 0.1, 0.6, 1.0]
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    # Several blocks, the last one not full.
-    if BACKEND == "torch":
-        from keras_robust._backend import torch as torch_version
+@pytest.fixture(autouse=True, params=["at once", "in blocks"][: 1 + TORCH])
+def _version(request, monkeypatch):
+    # Of the few rows of a test; several blocks, the last one not full.
+    if request.param == "in blocks":
+        from keras_robust._backend import torch_rows
 
-        monkeypatch.setattr(torch_version, "_BLOCK", 40)
+        monkeypatch.setattr(torch_rows, "_FEW", 0)
+        monkeypatch.setattr(torch_rows, "_BLOCK", 40)
 
 
 def of_rows(logits, labels, live, q):

@@ -22,15 +22,19 @@ every_mode = pytest.mark.parametrize("jit", jit_modes())
 
 @functools.cache
 def of_version(version, jit):
-    return compiled(lambda prob, labels: VERSIONS[version](prob, labels, SLACK), jit)
+    def function(prob, labels, broken):
+        return VERSIONS[version](prob, labels, broken, SLACK)
+
+    return compiled(function, jit)
 
 
-def results(function, prob, labels):
+def results(function, prob, labels, broken=None):
     """Returns confidences, hits and what is bad, as NumPy arrays."""
     prob, labels = np.asarray(prob, "float32"), np.asarray(labels, "int32")
-    return [
-        to_numpy(x) for x in function(*map(keras.ops.convert_to_tensor, (prob, labels)))
-    ]
+    broken = np.zeros(len(labels), bool) if broken is None else broken
+    tensors = map(keras.ops.convert_to_tensor, (prob, labels, broken))
+    confidence, hit = map(to_numpy, function(*tensors))
+    return confidence, hit, np.isnan(confidence)
 
 
 def random_prob(num_classes, rows=ROWS):
@@ -103,9 +107,18 @@ def test_rounding_is_no_fault(version, jit):
         function = of_version(version, jit)
         confidence, hit, bad = results(function, prob, np.ones(ROWS))
         case = f"{num_classes} classes"
-        np.testing.assert_array_equal(confidence, prob.max(-1), case)
+        np.testing.assert_array_equal(confidence, np.ones(ROWS), case)
         assert hit.all(), case
         assert not bad.any(), case
+
+
+@every_version
+@every_mode
+def test_where_the_label_is_broken_there_is_no_confidence(version, jit):
+    for num_classes in SIZES:
+        prob, broken = random_prob(num_classes), np.arange(ROWS) % 3 == 1
+        found = results(of_version(version, jit), prob, prob.argmax(-1), broken)
+        np.testing.assert_array_equal(found[2], broken, f"{num_classes} classes")
 
 
 @every_version
@@ -125,7 +138,7 @@ def test_no_rows_give_no_results(version):
     labels = keras.ops.zeros((0,), dtype="int32")
     for num_classes in (3, 100):
         prob = keras.ops.zeros((0, num_classes))
-        for result in VERSIONS[version](prob, labels, SLACK):
+        for result in VERSIONS[version](prob, labels, labels > 0, SLACK):
             assert tuple(result.shape) == (0,)
 
 
@@ -136,7 +149,9 @@ if BACKEND != "tensorflow":  # which has no blocks
         # Of 5 rows: the last block is not full.
         function = top_label
         if BACKEND == "torch":
-            from keras_robust._backend import torch as own
+            from keras_robust._backend import torch_rows as own
+
+            monkeypatch.setattr(own, "_FEW", 0)
         else:
             import jax
 
@@ -144,7 +159,7 @@ if BACKEND != "tensorflow":  # which has no blocks
 
             # There are blocks on a single device only. Traced anew, not out of a cache.
             monkeypatch.setattr(jax, "device_count", lambda: 1)
-            function = jax.jit(top_label.__wrapped__, static_argnums=2)
+            function = jax.jit(top_label.__wrapped__, static_argnums=3)
         for num_classes in SIZES:
             monkeypatch.setattr(own, "_BLOCK", 5 * num_classes)
-            assert_is_argmax(lambda p, y: function(p, y, SLACK), num_classes, rows)
+            assert_is_argmax(lambda *rows: function(*rows, SLACK), num_classes, rows)
