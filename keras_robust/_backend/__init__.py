@@ -1,13 +1,12 @@
 """What every backend computes in a way of its own, chosen once.
 
 `row_terms` is what a loss has to know of a row of logits, `row_costs` what it makes of
-that, `top_label` which class is
-predicted and whether it is right, `cost_of_rows` the total cost of logits of which only
-a chunk exists at a time, `sum_over_replicas` a number added up over the replicas of a
-strategy, `concrete` the numbers of a tensor that has some. `plain` says what each
-returns and has a version in `keras.ops`; a backend overrides it where that one is slow,
-or cannot be right. Private interfaces of the backends and of Keras stand in this folder
-and nowhere else.
+that; `top_label` which class is predicted and whether it is right, `sums_at` what falls
+into bins; `cost_of_rows` the total cost of logits of which only a chunk exists at a
+time, `sum_over_replicas` a number added up over the replicas of a strategy, `concrete`
+the numbers of a tensor that has some. `plain` says what each returns and has a version
+in `keras.ops`; a backend overrides it where that one is slow, or cannot be right.
+Private interfaces of the backends and of Keras stand in this folder and nowhere else.
 """
 
 from typing import Any
@@ -40,4 +39,5 @@ cost_of_rows = _version_of("cost_of_rows")
 row_costs = _version_of("row_costs")
 row_terms = _version_of("row_terms")
 sum_over_replicas = _version_of("sum_over_replicas")
+sums_at = _version_of("sums_at")
 top_label = _version_of("top_label")

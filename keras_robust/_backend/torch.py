@@ -1,7 +1,7 @@
 """On PyTorch: blocks of rows that fit the cache, and no memory but the gradient's."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,15 @@ def _top_in_blocks(prob: Any, labels: Any) -> tuple[Any, Any, Any]:
     if len(unsure):
         hit[unsure] = prob[unsure].argmax(-1) == labels[unsure]
     return top, hit, low
+
+
+def sums_at(rows: Sequence[Any], place: Any, num_places: int, dtype: str) -> Any:
+    """Returns what `plain.sums_at` does."""
+    # Keras's `segment_sum` adds up float64 in float32, and its `scatter` takes a
+    # hundred times as long where many rows share a place.
+    table = torch.stack(rows).to(getattr(torch, dtype))
+    places = place.long().expand(len(rows), -1)
+    return table.new_zeros(len(rows), num_places).scatter_add_(1, places, table)
 
 
 def concrete(x: Any) -> np.ndarray | None:

@@ -153,7 +153,10 @@ class BinnedMetric(keras.metrics.Metric):
         sums = _sums.current_sums(self._state)
         # NaN anywhere must come out: a maximum over bins could lose it.
         bad = ops.isnan(ops.sum(sums))
-        sums = ops.reshape(sums, (-1, self._columns, self.num_bins))
+        if self._columns == 1:
+            sums = sums[:, None]  # on PyTorch, several times as fast as to reshape
+        else:
+            sums = ops.reshape(sums, (-1, self._columns, self.num_bins))
         value = self._summarize(sums[0], sums[1], sums[2])
         return ops.cast(_numerics.nan_where(bad, value), self.dtype)
 

@@ -1,9 +1,11 @@
 """In which bin of equal width each confidence lies, in tensors."""
 
+import functools
 from typing import Any
 
 import keras
 import ml_dtypes  # noqa: F401  (so that NumPy knows bfloat16 by name)
+import numpy as np
 from keras import ops
 
 from keras_robust import _numerics
@@ -22,7 +24,7 @@ def bin_index(confidence: Any, num_bins: int, dtype: str) -> Any:
     confidences themselves are float32 or float64. NaN is in any bin.
     """
     wide = _numerics.standard_dtype(confidence)
-    inner = bin_edges(num_bins, dtype)[1:-1].astype(wide)
+    inner = _inner_edges(num_bins, dtype, wide)
     if keras.backend.backend() == "jax" and num_bins <= _FEW_BINS:
         # XLA makes one loop of it; a search is one for each row.
         index = ops.zeros_like(confidence, dtype="int32")
@@ -41,3 +43,8 @@ def bin_index(confidence: Any, num_bins: int, dtype: str) -> Any:
     above = confidence >= ops.take(ops.concatenate([inner, end]), guess)
     below = confidence < ops.take(ops.concatenate([-end, inner]), guess)
     return guess + ops.cast(above, "int32") - ops.cast(below, "int32")
+
+
+@functools.cache
+def _inner_edges(num_bins: int, dtype: str, wide: str) -> np.ndarray:
+    return bin_edges(num_bins, dtype)[1:-1].astype(wide)

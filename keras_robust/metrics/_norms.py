@@ -10,13 +10,14 @@ def norm_of_gaps(norm: str, count: Any, confidence: Any, correct: Any) -> Any:
 
     0 for a column in which nothing was seen.
     """
-    gaps = ops.abs(correct - confidence) / _or_one(count)
+    of_sums = ops.abs(correct - confidence)
+    if norm == "l1":
+        return ops.sum(of_sums, axis=-1) / _or_one(ops.sum(count, axis=-1))
+    gaps = of_sums / _or_one(count)
     if norm == "max":
         return ops.max(ops.where(count > 0, gaps, ops.zeros_like(gaps)), axis=-1)
     share = count / _or_one(ops.sum(count, axis=-1, keepdims=True))
-    if norm == "l2":
-        return ops.sqrt(ops.sum(share * ops.square(gaps), axis=-1))
-    return ops.sum(share * gaps, axis=-1)
+    return ops.sqrt(ops.sum(share * ops.square(gaps), axis=-1))
 
 
 def norm_of_errors(norm: str, errors: Any) -> Any:

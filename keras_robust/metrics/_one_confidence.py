@@ -63,7 +63,7 @@ class OneConfidenceMetric(BinnedMetric):
         if self.from_logits:
             prob = ops.softmax(prob, axis=-1)
         labels = aligned.labels
-        broken = ops.logical_and(aligned.broken, aligned.counted)
+        broken = aligned.broken & aligned.counted
         positions = ops.shape(prob)[:-1]
         if None in (*labels.shape, *prob.shape):
             # Sizes that do not agree are found out by `aligned.broken`.

@@ -13,12 +13,12 @@ Sums of corrected correctness may be negative: they move towards 0 in the same w
 keep their sign.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_robust import _backend
 from keras_robust._numerics import two_sum
 
 _CARRY_UNIT = 4096.0
@@ -77,24 +77,24 @@ def add_to_sums(
     weight: Any,
     confidence: Any,
     correct: Any,
-    index: Any,
+    place: Any,
 ) -> None:
     """Adds one batch of rows to the state.
 
     The tensors are of shape `(N * columns,)`: the columns of a row side by side.
     """
     num_quantities, num_places = state[0].shape
-    place = ops.cast(index, "int32")
     if columns > 1:
         first = ops.arange(columns, dtype="int32") * (num_places // columns)
         place = ops.reshape(ops.reshape(place, (-1, columns)) + first, (-1,))
     if len(state) == 1:
-        # Corrected correctness is in float64, lest its rounding add up.
-        hits = ops.cast(weight, correct.dtype) * correct
-        rows = [weight, weight * confidence, hits]
-        if num_quantities > len(rows):
-            rows.append(hits * correct)
-        state[0].assign(state[0] + _sums_at(rows, place, num_places, state[0].dtype))
+        if num_quantities == len(QUANTITIES):
+            rows = [weight, weight * confidence, weight * correct]
+        else:  # corrected correctness is in float64, lest its rounding add up
+            hits = ops.cast(weight, correct.dtype) * correct
+            rows = [weight, weight * confidence, hits, hits * correct]
+        sums = _backend.sums_at(rows, place, num_places, state[0].dtype)
+        state[0].assign(state[0] + sums)
         return
     middle = _middle_of_places(num_places, columns)
     rows = (weight, confidence, correct)
@@ -130,20 +130,6 @@ def _middle_of_places(num_places: int, columns: int) -> Any:
     return (inside + 0.5) / num_bins
 
 
-def _sums_at(rows: Sequence[Any], place: Any, num_places: int, dtype: str) -> Any:
-    if keras.backend.backend() == "torch":
-        # Keras's `segment_sum` adds up float64 in float32, and its `scatter` takes a
-        # hundred times as long where many rows share a place.
-        table = ops.cast(ops.stack(rows), dtype)
-        places = ops.cast(place, "int64").expand(len(rows), -1)
-        zeros = ops.zeros((len(rows), num_places), dtype=dtype)
-        return zeros.scatter_add_(1, places, table)
-    # One quantity after another: three columns at once take many times as long.
-    rows = [ops.cast(row, dtype) for row in rows]
-    sums = [ops.segment_sum(row, place, num_segments=num_places) for row in rows]
-    return ops.stack(sums)
-
-
 def _sum_in_lanes(
     weight: Any,
     confidence: Any,
@@ -171,7 +157,7 @@ def _sum_in_lanes(
         lanes *= 2
     lane = ops.arange(place.shape[0], dtype="int32") // columns % lanes
     places = lane * num_places + place
-    sums = _sums_at(rows, places, lanes * num_places, middle.dtype)
+    sums = _backend.sums_at(rows, places, lanes * num_places, "float32")
     # Of shape (lanes, quantities, places).
     high = ops.transpose(ops.reshape(sums, (len(rows), lanes, num_places)), (1, 0, 2))
     low = ops.zeros_like(high)
