@@ -213,6 +213,14 @@ def concrete(x: Any) -> np.ndarray | None:
     return x.numpy() if hasattr(x, "numpy") else None  # only what is eager has it
 
 
+def is_on_cpu(x: Any) -> bool:
+    """Returns what `plain.is_on_cpu` does."""
+    # In a graph, x has no place yet: where there is another device, it is used.
+    return all(
+        device.device_type == "CPU" for device in tf.config.get_visible_devices()
+    )
+
+
 def sum_over_replicas(x: Any) -> Any:
     """Returns what `plain.sum_over_replicas` does, under a `tf.distribute` strategy."""
     context = tf.distribute.get_replica_context()

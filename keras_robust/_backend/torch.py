@@ -68,6 +68,11 @@ def concrete(x: Any) -> np.ndarray | None:
     return x.detach().cpu().numpy()
 
 
+def is_on_cpu(x: Any) -> bool:
+    """Returns what `plain.is_on_cpu` does."""
+    return x.device.type == "cpu"
+
+
 @torch.compiler.disable  # traced, the loop would be one graph with all of its logits
 def cost_of_rows(
     cost: Callable[[Any, Any, Any], Any],

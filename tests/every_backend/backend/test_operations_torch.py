@@ -12,7 +12,7 @@ from keras.src.backend.common import global_state
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from keras_robust import GCE, SGCE, ExpectedCalibrationError, ForwardCorrection, GammaCE
-from keras_robust.losses import RobustLoss
+from keras_robust.losses import RobustLoss, fused_linear
 from keras_robust.noise import omission_matrix, symmetric_matrix
 
 SMALL = 128, 10
@@ -87,6 +87,18 @@ def test_nor_are_weights_masks_and_own_losses_read(device):
     for loss in (GCE(from_logits=True), SGCE(from_logits=True)):
         assert operations(loss, SMALL, device, sample_weight=weight) <= 65
     assert operations(Linear(from_logits=True), SMALL, device) <= 65
+
+
+@pytest.mark.parametrize("device", ["meta"], indirect=True)
+def test_off_the_cpu_a_fused_loss_takes_chunks_as_large_as_the_hidden_states(device):
+    hidden = torch.zeros(8192, 2048, device=device, requires_grad=True)
+    kernel = torch.zeros(2048, 32000, device=device, requires_grad=True)
+    labels = torch.zeros(8192, dtype=torch.int64, device=device)
+    with Operations() as seen:
+        fused_linear(GammaCE(from_logits=True), labels, hidden, kernel).backward()
+    # Logits of 16 chunks, and what goes back to the hidden states from each.
+    assert seen.names.count("aten.mm.default") == 2 * 16
+    assert "aten._local_scalar_dense.default" not in seen.names
 
 
 def test_an_update_of_the_ece_is_few_operations():
