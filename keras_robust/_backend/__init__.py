@@ -4,11 +4,11 @@
 that; `top_label` which class is predicted and whether it is right, `sums_at` what falls
 into bins; `cost_of_rows` the total cost of logits of which only a chunk exists at a
 time, `sum_over_replicas` a number added up over the replicas of a strategy, `concrete`
-the numbers of a tensor that has some, `is_on_cpu` where it lies. `plain` says what each
-returns and has a version in `keras.ops`; a backend overrides it where that one is slow,
-or cannot be right.
-
-Private interfaces of the backends and of Keras stand in this folder and nowhere else.
+the numbers of a tensor that has some, `is_on_cpu` where it lies; `in_one` compiles a
+function for whoever calls it outside of a step. `plain` says what each returns and has
+a version in `keras.ops`; a backend overrides it where that one is slow, or cannot be
+right. Private interfaces of the backends and of Keras stand in this folder and nowhere
+else.
 """
 
 from typing import Any
@@ -38,6 +38,7 @@ def _version_of(name: str) -> Any:
 
 concrete = _version_of("concrete")
 cost_of_rows = _version_of("cost_of_rows")
+in_one = _version_of("in_one")
 is_on_cpu = _version_of("is_on_cpu")
 row_costs = _version_of("row_costs")
 row_terms = _version_of("row_terms")

@@ -137,6 +137,15 @@ def concrete(x: Any) -> np.ndarray | None:
     return None
 
 
+def in_one(*static: str) -> Callable[[Any], Any]:
+    """Returns a decorator of functions of tensors that are called outside of a step.
+
+    Where each operation would then be compiled by itself, the function is compiled as
+    one. `static` are its arguments that are no tensors.
+    """
+    return lambda function: function
+
+
 def is_on_cpu(x: Any) -> bool:
     """Returns whether a tensor lies, or will lie, on a CPU."""
     return True

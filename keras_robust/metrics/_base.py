@@ -20,7 +20,7 @@ class BinnedMetric(keras.metrics.Metric):
 
     Each row has one or several `columns` (classes, labels), and each column bins of
     its own. A subclass implements `_events(aligned, slack)`, what falls into the bins,
-    and `_summarize(count, confidence, correct)`, what is read off them.
+    and `_summary()`, what is read off them.
     """
 
     # What `EarlyStopping` and its kind read in `mode="auto"`.
@@ -59,8 +59,12 @@ class BinnedMetric(keras.metrics.Metric):
         """
         raise NotImplementedError
 
-    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        """Returns the metric from the sums in bins, of shape (columns, num_bins)."""
+    def _summary(self) -> tuple[Any, ...]:
+        """Returns a function, and its first arguments, which are no tensors.
+
+        The others are count, confidence and correct, sums in bins of shape (columns,
+        num_bins). It returns the metric.
+        """
         raise NotImplementedError
 
     def _checked(self, y_true: Any, y_pred: Any) -> tuple[Any, Any, int]:
@@ -150,15 +154,8 @@ class BinnedMetric(keras.metrics.Metric):
 
     def result(self) -> Any:
         """Returns the metric over everything seen; 0 if that is nothing."""
-        sums = _sums.current_sums(self._state)
-        # NaN anywhere must come out: a maximum over bins could lose it.
-        bad = ops.isnan(ops.sum(sums))
-        if self._columns == 1:
-            sums = sums[:, None]  # on PyTorch, several times as fast as to reshape
-        else:
-            sums = ops.reshape(sums, (-1, self._columns, self.num_bins))
-        value = self._summarize(sums[0], sums[1], sums[2])
-        return ops.cast(_numerics.nan_where(bad, value), self.dtype)
+        limbs = [ops.convert_to_tensor(limb) for limb in self._state]
+        return _result(limbs, self._columns, self._summary(), self.dtype)
 
     def _tables(self) -> tuple[ReliabilityBins, ...]:
         return tuple(
@@ -178,6 +175,20 @@ class BinnedMetric(keras.metrics.Metric):
             "axis": self.axis,
             **super().get_config(),
         }
+
+
+@_backend.in_one("columns", "summary", "dtype")
+def _result(limbs: list[Any], columns: int, summary: Any, dtype: str) -> Any:
+    sums = _sums.current_sums(limbs)
+    # NaN anywhere must come out: a maximum over bins could lose it.
+    bad = ops.isnan(ops.sum(sums))
+    if columns == 1:
+        sums = sums[:, None]  # on PyTorch, several times as fast as to reshape
+    else:
+        sums = ops.reshape(sums, (sums.shape[0], columns, -1))
+    function, *options = summary
+    value = function(*options, sums[0], sums[1], sums[2])
+    return ops.cast(_numerics.nan_where(bad, value), dtype)
 
 
 def _flat(x: Any) -> Any:

@@ -115,9 +115,8 @@ class ClasswiseCalibrationError(BinnedMetric):
     def _events(self, aligned: Aligned, slack: float) -> tuple[Any, Any]:
         return self._probabilities(aligned, slack), truth(aligned)
 
-    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        errors = norm_of_gaps(self.norm, count, confidence, correct)
-        return norm_of_errors(self.norm, errors)
+    def _summary(self) -> tuple[Any, ...]:
+        return _error, self.norm
 
     def bin_statistics(self) -> tuple[ReliabilityBins, ...]:
         """Returns one table of bins for each class."""
@@ -127,3 +126,7 @@ class ClasswiseCalibrationError(BinnedMetric):
         """Returns every constructor argument, in plain Python values."""
         own = {"num_classes": self.num_classes, "norm": self.norm}
         return {**own, **super().get_config()}
+
+
+def _error(norm: str, *sums: Any) -> Any:
+    return norm_of_errors(norm, norm_of_gaps(norm, *sums))

@@ -89,10 +89,14 @@ class CleanAccuracy(OneConfidenceMetric):
             dtype=dtype,
         )
 
-    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        return (correct / keras.ops.where(count == 0, 1.0, count))[0, 0]
+    def _summary(self) -> tuple[Any, ...]:
+        return (_accuracy,)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
         config = super().get_config()
         return {k: v for k, v in config.items() if k not in ("num_bins", "notion")}
+
+
+def _accuracy(count: Any, confidence: Any, correct: Any) -> Any:
+    return (correct / keras.ops.where(count == 0, 1.0, count))[0, 0]

@@ -125,9 +125,13 @@ class ExpectedCalibrationError(OneConfidenceMetric):
         )
         self.norm = checked_norm("ExpectedCalibrationError", norm)
 
-    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        return norm_of_gaps(self.norm, count, confidence, correct)[0]
+    def _summary(self) -> tuple[Any, ...]:
+        return _error, self.norm
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
         return {"norm": self.norm, **super().get_config()}
+
+
+def _error(norm: str, *sums: Any) -> Any:
+    return norm_of_gaps(norm, *sums)[0]

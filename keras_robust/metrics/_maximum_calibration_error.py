@@ -80,12 +80,16 @@ class MaximumCalibrationError(OneConfidenceMetric):
         )
         self.min_count = checked_min_count("MaximumCalibrationError", min_count)
 
-    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        used = ops.logical_and(count > 0, count >= self.min_count)
-        size = ops.where(used, count, ops.ones_like(count))
-        gaps = ops.abs(correct - confidence) / size
-        return ops.max(ops.where(used, gaps, ops.zeros_like(gaps)))
+    def _summary(self) -> tuple[Any, ...]:
+        return _largest_gap, self.min_count
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
         return {"min_count": self.min_count, **super().get_config()}
+
+
+def _largest_gap(min_count: float, count: Any, confidence: Any, correct: Any) -> Any:
+    used = ops.logical_and(count > 0, count >= min_count)
+    size = ops.where(used, count, ops.ones_like(count))
+    gaps = ops.abs(correct - confidence) / size
+    return ops.max(ops.where(used, gaps, ops.zeros_like(gaps)))

@@ -128,11 +128,8 @@ class MultilabelCalibrationError(BinnedMetric):
         prob = self._probabilities(aligned, slack)
         return prob[..., 1], truth(aligned)[..., 1]
 
-    def _summarize(self, count: Any, confidence: Any, correct: Any) -> Any:
-        sums = [count, confidence, correct]
-        if self.average == "micro":
-            sums = [ops.sum(x, axis=0, keepdims=True) for x in sums]
-        return mean_over_seen(norm_of_gaps(self.norm, *sums), sums[0])
+    def _summary(self) -> tuple[Any, ...]:
+        return _error, self.norm, self.average
 
     def bin_statistics(self) -> tuple[ReliabilityBins, ...]:
         """Returns one table of bins for each label."""
@@ -142,3 +139,9 @@ class MultilabelCalibrationError(BinnedMetric):
         """Returns every constructor argument, in plain Python values."""
         own = {"num_labels": self.num_labels, "norm": self.norm}
         return {**own, "average": self.average, **super().get_config()}
+
+
+def _error(norm: str, average: str, *sums: Any) -> Any:
+    if average == "micro":
+        sums = tuple(ops.sum(x, axis=0, keepdims=True) for x in sums)
+    return mean_over_seen(norm_of_gaps(norm, *sums), sums[0])

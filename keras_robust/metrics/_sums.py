@@ -112,11 +112,9 @@ def add_to_sums(
     state[2].assign(carry)
 
 
-def current_sums(state: list[Any]) -> Any:
-    """Returns the sums as one tensor, of shape `(quantities, num_places)`."""
-    if len(state) == 1:
-        return ops.convert_to_tensor(state[0])
-    return state[2] + (state[0] + state[1])
+def current_sums(limbs: list[Any]) -> Any:
+    """Returns the sums of a state as one tensor, `(quantities, num_places)`."""
+    return limbs[0] if len(limbs) == 1 else limbs[2] + (limbs[0] + limbs[1])
 
 
 def exact_sums(state: list[Any]) -> Any:
