@@ -2,7 +2,8 @@
 # make test:       from nothing to every test on every backend.
 # make docs:       the site, built and served at http://127.0.0.1:8000.
 # make package:    what would be uploaded, built, installed and tried.
-# make bench:      time and memory beside Keras's and others', on an idle machine.
+# make bench:      time and memory beside Keras's and others', on an idle machine;
+#                  make bench-short, some of it, in three minutes.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -31,7 +32,7 @@ export MPLBACKEND := Agg
 export PIP_NO_WARN_SCRIPT_LOCATION := 1
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help quickstart test pool once docs site bench lint package notebooks oldest address clean \
+.PHONY: help quickstart test pool once docs site bench bench-short lint package notebooks oldest address clean \
   $(BACKENDS:%=test-%)
 
 help:
@@ -161,12 +162,24 @@ bench: $(FULL)/installed
 	export XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"; \
 	for backend in $(BACKENDS); do \
 	  for question in losses forward_correction memory large_vocabulary metrics fit \
-	    import_time; do \
+	    first_fit operations import_time; do \
 	    KERAS_BACKEND=$$backend $(FULL)/bin/python benchmarks/$$question.py; \
 	  done; \
 	done
 	$(FULL)/bin/python benchmarks/draw.py
 	$(FULL)/bin/python benchmarks/bars.py
+
+# Some of it, with few rounds, in three minutes; its rows are not committed.
+bench-short: $(FULL)/installed
+	rm -f build/benchmarks.csv
+	export XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"; \
+	for backend in $(BACKENDS); do \
+	  for question in losses fit operations; do \
+	    KERAS_BACKEND=$$backend $(FULL)/bin/python benchmarks/$$question.py --quick \
+	      --out build/benchmarks.csv; \
+	  done; \
+	done
+	$(FULL)/bin/python benchmarks/bars.py --out build/benchmarks.csv
 
 clean:
 	rm -rf $(QUICK) $(FULL) build .pytest_cache .ruff_cache .hypothesis

@@ -6,14 +6,14 @@ Value and gradient with respect to the logits, through `Loss.__call__`, in float
     KERAS_BACKEND=jax python benchmarks/losses.py
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from article import ArticleSGCE
 from steps import BACKEND, MODES, step
-from timing import in_turns, options, rows, save
+from timing import in_turns, options, rounds_of, rows, save
 from tqdm import tqdm
 
 from keras_robust import GCE, SGCE, GammaCE
@@ -59,25 +59,35 @@ def loss_step(loss: Any, mode: str, arrays: tuple[Any, ...]) -> Any:
     return step(lambda z: loss(labels, z, weight), mode, [logits])
 
 
-def cells(short: bool) -> Iterator[tuple[str, tuple[int, int], str]]:
-    """Yields mode, shape, and what is special about the labels."""
-    for mode in MODES:
-        for shape in ((64, 9), (8, 300)) if short else SHAPES:
-            for labels in ("all", "30 % ignored", "weighted"):
-                yield mode, shape, labels
+def measured(
+    mode: str, shape: tuple[int, int], kinds: Sequence[str], rounds: int
+) -> list[dict[str, Any]]:
+    """Returns the rows of a shape; all kinds of labels take turns."""
+    steps = {}
+    for kind in kinds:
+        ignored = kind == "30 % ignored"
+        arrays = data(shape, ignored, kind == "weighted")
+        for name, loss in losses(ignored).items():
+            steps[kind, name] = loss_step(loss, mode, arrays)
+    seconds = in_turns(steps, rounds=rounds)
+    about = {"mode": mode, "shape": " x ".join(map(str, shape)), "dtype": "float32"}
+    made = []
+    for kind in kinds:
+        part = {name: taken for (of, name), taken in seconds.items() if of == kind}
+        for row in rows(part, CE, **about, labels=kind):
+            over = part[row["name"]] / seconds["all", row["name"]]
+            made.append({**row, "over_all": float(np.median(over))})
+    return made
 
 
 if __name__ == "__main__":
     chosen = options(__doc__)
-    made = []
-    for mode, shape, kind in tqdm(list(cells(chosen.short)), desc=f"losses, {BACKEND}"):
-        ignored, weighted = kind == "30 % ignored", kind == "weighted"
-        arrays = data(shape, ignored, weighted)
-        steps = {
-            name: loss_step(loss, mode, arrays)
-            for name, loss in losses(ignored).items()
-        }
-        seconds = in_turns(steps, rounds=2 if chosen.short else 21)
-        about = {"mode": mode, "shape": f"{shape[0]} x {shape[1]}", "labels": kind}
-        made += rows(seconds, CE, **about, dtype="float32")
+    shapes, kinds = SHAPES, ("all", "30 % ignored", "weighted")
+    if chosen.quick:
+        shapes, kinds = SHAPES[::2], kinds[:1]
+    if chosen.short:
+        shapes = ((64, 9), (8, 300))
+    made, cells = [], [(mode, shape) for mode in MODES for shape in shapes]
+    for mode, shape in tqdm(cells, desc=f"losses, {BACKEND}"):
+        made += measured(mode, shape, kinds, rounds_of(chosen, 21))
     save(made, "losses", chosen.out)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torchmetrics
 from steps import BACKEND, MODES
-from timing import in_turns, options, rows, save
+from timing import in_turns, options, rounds_of, rows, save
 from tqdm import tqdm
 
 from keras_robust import ExpectedCalibrationError
@@ -98,14 +98,15 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     made = []
     shapes = ((1000, 10), (100, 1000)) if chosen.short else SHAPES
-    cells = [(mode, shape, r) for mode in MODES for shape in shapes for r in (0, 1)]
+    results = (0,) if chosen.quick else (0, 1)
+    cells = [(mode, shape, r) for mode in MODES for shape in shapes for r in results]
     for mode, shape, with_result in tqdm(cells, desc=f"metrics, {BACKEND}"):
         arrays = data(shape)
         updates = {
             PEER: theirs(*arrays, with_result),
             OURS: ours(*arrays, mode, with_result),
         }
-        seconds = in_turns(updates, rounds=2 if chosen.short else 11)
+        seconds = in_turns(updates, rounds=rounds_of(chosen, 11))
         what = "update and result" if with_result else "update"
         about = {"mode": mode, "shape": " x ".join(map(str, shape)), "labels": what}
         made += rows(seconds, PEER, **about, dtype="float32")

@@ -26,11 +26,17 @@ BACKEND = keras.backend.backend()
 
 
 def options(doc: str) -> argparse.Namespace:
-    """Returns the command line's `short` and `out`."""
+    """Returns the command line's `short`, `quick` and `out`."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="small, to see it works")
+    parser.add_argument("--quick", action="store_true", help="some of it, few rounds")
     parser.add_argument("--out", type=Path, default=OUT, help="CSV of the rows")
     return parser.parse_args()
+
+
+def rounds_of(chosen: argparse.Namespace, full: int) -> int:
+    """Returns how many rounds to measure, `full` unless something else was chosen."""
+    return 2 if chosen.short else 5 if chosen.quick else full
 
 
 def in_turns(

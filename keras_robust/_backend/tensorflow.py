@@ -57,8 +57,8 @@ def row_costs(loss: Any, logits: Any, labels: Any, live: Any, broken: Any) -> An
         cost, weight, share = loss._cost_and_weight(
             rows.log_p, rows.cost_of_all, labels[:, None], logits.shape[-1]
         )
-        # NaN where the label is broken, and in the gradient too.
-        sign = tf.sqrt(tf.where(broken, -1.0, tf.ones_like(cost)))
+        # The root of 1, or of -1: NaN where the label is broken, in the gradient too.
+        sign = tf.sqrt(1.0 - 2.0 * tf.cast(broken, cost.dtype))
 
         def backward(upstream: Any) -> Any:
             upstream *= sign

@@ -17,6 +17,8 @@ QUESTIONS = {
     "large_vocabulary": {"large vocabulary"},
     "metrics": {"metrics"},
     "fit": {"fit step"},
+    "first_fit": {"first fit"},
+    "operations": {"operations"},
     "import_time": {"import time"},
 }
 
