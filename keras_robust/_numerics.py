@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from keras.backend import standardize_dtype
@@ -34,6 +35,17 @@ def nan_where(bad: Any, x: Any) -> Any:
     for the first one (TensorFlow's `enable_check_numerics`), with nothing bad at all.
     """
     return x * ops.sqrt(1.0 - 2.0 * ops.cast(bad, x.dtype))
+
+
+def clip(x: Any, low: float, high: float) -> Any:
+    """Returns x within [low, high], which are numbers; NaN stays.
+
+    Of numbers, Keras makes tensors on PyTorch: in float32, and on a GPU the copy waits
+    for all that has been launched.
+    """
+    if keras.backend.backend() == "torch":
+        return x.clamp(low, high)
+    return ops.clip(x, low, high)
 
 
 def one_minus_exp(u: Any) -> Any:

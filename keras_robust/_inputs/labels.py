@@ -248,7 +248,7 @@ def _read_ids(y_true: Any, ignore_class: int | None, num_classes: int) -> Any:
     y_true = _exact_ids(y_true)
     counted = _is_counted(y_true, ignore_class)
     if "int" in _numerics.standard_dtype(y_true):
-        ids = ops.clip(y_true, 0, num_classes - 1)
+        ids = _numerics.clip(y_true, 0, num_classes - 1)
         return ops.cast(ids, _ID_DTYPE), counted, ids != y_true
     fits = ops.logical_and(y_true >= 0, y_true < num_classes)
     fits = ops.logical_and(fits, ops.equal(y_true, ops.floor(y_true)))

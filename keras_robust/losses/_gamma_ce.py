@@ -177,20 +177,17 @@ class GammaCE(RobustLoss):
             return -weight * ops.where(weight == 0, ops.zeros_like(log_p), log_p)
         if self.b == 0.0 or self.gamma == 0.0:
             return self._ungated(log_p)
-        above = self._above_gate(log_p)
-        return self._ungated(above) + self.b * (above - log_p)
-
-    def _above_gate(self, log_p: Any) -> Any:
         gate = ops.full_like(log_p, self._log_gate())
         # Not `ops.maximum`, which is float32 on PyTorch even for float64.
-        return ops.where(log_p < gate, gate, log_p)
+        above = ops.where(log_p < gate, gate, log_p)
+        return self._ungated(above) + self.b * (above - log_p)
 
     def _cost_and_weight(self, log_p: Any, *_: Any) -> tuple[Any, Any, float]:
         if self.stop_gradient:
             return self.label_cost(log_p), self._weight(log_p), 0.0
         if self.b == 0.0 or self.gamma == 0.0:
             return *self._ungated_and_weight(log_p), 0.0
-        above = self._above_gate(log_p)
+        above = _numerics.clip(log_p, self._log_gate(), 0.0)
         cost, weight = self._ungated_and_weight(above)  # at the gate, that is b
         return cost + self.b * (above - log_p), weight, 0.0
 

@@ -346,7 +346,7 @@ class RobustLoss(keras.losses.Loss):
         empty = size == 0
         if of_weights:  # the total of no positions is 0
             total = ops.where(empty, ops.zeros_like(total), total)
-        return total / ops.where(empty, 1.0, size)
+        return total / (size + ops.cast(empty, size.dtype))
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""

@@ -116,7 +116,7 @@ class BinnedMetric(keras.metrics.Metric):
         # Column after column of each row.
         weight, confidence, correct = map(_flat, (weight, confidence, correct))
         # What is not counted may be NaN. `correct` never is.
-        confidence = ops.where(weight != 0, confidence, 0.0)
+        confidence = ops.where(weight != 0, confidence, ops.zeros_like(confidence))
         # Of logits, confidences are computed, not given.
         as_given = given in ("float16", "bfloat16") and not self.from_logits
         index = bin_index(confidence, self.num_bins, given if as_given else wide)
