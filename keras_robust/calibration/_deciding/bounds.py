@@ -153,7 +153,10 @@ class BettingTest:
         self._terms, self._accuracy = terms, accuracy
         self._goal = math.log(1 / error)
         self._count = int(terms.unit.max(initial=-1)) + 1
-        self._unit = rng.permutation(self._count)[terms.unit]
+        unit = rng.permutation(self._count)[terms.unit]
+        self._row = np.argsort(unit, kind="stable")
+        self._unit = unit[self._row]
+        self._sums = functools.lru_cache(maxsize=1)(self._sums_of_units)
         size = len(terms.value)
         worth = self._gain(size) >= self._goal
         self.ranks = np.array([size] if worth else [], "int64")
@@ -188,28 +191,32 @@ class BettingTest:
         return low
 
     def _shows(self, rank: int, accuracy: float) -> bool:
-        value, unit = self._terms.value[:rank], self._unit[:rank]
-        sums = np.bincount(unit, value - accuracy, self._count)
-        capital = np.cumsum(np.log1p(self._bet(rank, accuracy)[0] * sums))
+        size, value, _ = self._sums(rank)
+        bet = self._bet(rank, accuracy)
+        capital = np.cumsum(np.log1p(bet * (value - accuracy * size)))
         return bool(capital.max() >= self._goal)
 
-    def _bet(
-        self, rank: int, accuracy: float, copies: float = 1.0
-    ) -> tuple[float, np.ndarray]:
-        """Returns the bet on the first rows, and how many each unit has of them."""
-        terms, unit = self._terms, self._unit[:rank]
-        size = np.bincount(unit, minlength=self._count)
-        worst = np.bincount(unit, terms.least[:rank] - accuracy, self._count).min()
+    def _sums_of_units(self, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns of each unit of the first rows how many it has, and their sums."""
+        rows = self._row[inside := self._row < rank]
+        unit = self._unit[inside]
+        start = np.flatnonzero(np.r_[True, unit[1:] != unit[:-1]])
+        columns = (np.ones(rank), self._terms.value[rows], self._terms.least[rows])
+        return tuple(np.add.reduceat(column, start) for column in columns)
+
+    def _bet(self, rank: int, accuracy: float, copies: float = 1.0) -> float:
+        size, _, least = self._sums(rank)
+        terms = self._terms
         of_one = accuracy * terms.of_right + (1 - accuracy) * terms.of_wrong
         of_one -= accuracy**2
         of_two = _ALIKE * accuracy * (1 - accuracy)
-        variance = copies * (size * of_one + size * (size - 1) * of_two).sum()
-        bet = math.sqrt(2 * self._goal / variance)
-        return min(bet, _LARGEST_BET / -worst), size
+        variance = copies * float((size * of_one + size * (size - 1) * of_two).sum())
+        worst = float((least - accuracy * size).min())
+        return min(math.sqrt(2 * self._goal / variance), _LARGEST_BET / -worst)
 
     def _gain(self, rank: int, copies: float = 1.0) -> float:
         """Returns what rows of which all are right add to log capital, about."""
-        bet, size = self._bet(rank, self._accuracy, copies)
+        bet, size = self._bet(rank, self._accuracy, copies), self._sums(rank)[0]
         ahead = size * (1 - self._accuracy)
         squares = size * (self._terms.of_right - 1) + ahead**2
         return copies * float((bet * ahead - bet**2 / 2 * squares).sum())
