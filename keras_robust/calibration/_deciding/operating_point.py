@@ -35,9 +35,14 @@ class OperatingPoint(NamedTuple):
         if not self.num_accepted:
             return "accepts nothing: no threshold is shown to reach the accuracy"
         return (
-            f"accepts from {self.threshold:.4f} on: {self.share:.1%} of the rows, "
-            f"{self.accuracy:.1%} of them right (at least {self.lower:.1%})"
+            f"accepts from {self.threshold:.4f} on: {percent(self.share)} of the rows, "
+            f"{percent(self.accuracy)} of them right (at least {percent(self.lower)})"
         )
+
+
+def percent(share: float) -> str:
+    """Returns a share as a text."""
+    return f"{100 * share:.1f} %"
 
 
 def operating_point(
@@ -57,7 +62,7 @@ def operating_point(
     row = row[np.argsort(-events.confidence[row], kind="stable")]
     unit = np.arange(len(row)) if group is None else group[row]
     _, unit = np.unique(unit, return_inverse=True)
-    terms = _terms(events, row, unit, undone)
+    terms = terms_of(events, row, unit, undone)
     test = suitable_test(terms, accuracy, 1 - confidence, grouped=group is not None)
     if not len(test.ranks):
         return OperatingPoint(np.inf, needed=test.needed)
@@ -123,9 +128,10 @@ def check_enough(
     )
 
 
-def _terms(
+def terms_of(
     events: Events, row: np.ndarray, unit: np.ndarray, undone: Correction | None
 ) -> Terms:
+    """Returns what events count, at `row`, each of them in a unit."""
     value = events.correct[row]
     if undone is None:
         return Terms(value, np.zeros_like(value), unit)

@@ -204,8 +204,9 @@ def test_it_prints_what_it_accepts():
     head, line = repr(found).splitlines()
     assert head == "AcceptanceThreshold(accuracy=0.9, confidence=0.8, noise_matrix=...)"
     assert line == (
-        f"  accepts from {found.threshold_:.4f} on: {found.share_:.1%} of the rows, "
-        f"{found.accuracy_:.1%} of them right (at least {found.lower_:.1%})"
+        f"  accepts from {found.threshold_:.4f} on: {100 * found.share_:.1f} % of the "
+        f"rows, {100 * found.accuracy_:.1f} % of them right (at least "
+        f"{100 * found.lower_:.1f} %)"
     )
 
 
