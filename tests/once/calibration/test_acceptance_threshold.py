@@ -81,6 +81,31 @@ def test_ranks_begin_where_a_test_can_pass_and_each_allows_another_miss():
         assert ranks[-1] == 5000
 
 
+def test_with_noise_a_test_is_worth_it_where_right_rows_pass_more_often_than_not():
+    ranks, needed = binomial_ranks(5000, 0.76, 0.05, 0.8)
+    allowed = np.arange(5000)
+    allowed = allowed[stats.binom.cdf(allowed, needed, 0.24) <= 0.05].max()
+    assert 0.5 <= stats.binom.cdf(allowed, needed, 0.2) < 0.55
+    allowed = np.arange(5000)
+    allowed = allowed[stats.binom.cdf(allowed, ranks[0], 0.24) <= 0.05].max()
+    assert 0.9 <= stats.binom.cdf(allowed, ranks[0], 0.2) < 0.92
+    # Of fewer than the first, but as many as are needed, all are tested at once.
+    few = binomial_ranks(needed, 0.76, 0.05, 0.8)[0]
+    assert few.tolist() == [needed]
+    assert not len(binomial_ranks(needed - 1, 0.76, 0.05, 0.8)[0])
+
+
+def test_after_a_test_that_failed_there_is_no_other():
+    # Only the surest row is wrong, which is one too many of the first 59.
+    sure = np.linspace(0.99, 0.6, 1000)
+    right = np.arange(1000) > 0
+    with pytest.warns(UserWarning, match="accepts nothing"):
+        found = AcceptanceThreshold(0.95, notion="positive").fit(
+            right.astype(int), sure[:, None]
+        )
+    assert found.num_accepted_ == 0
+
+
 def test_a_model_that_is_always_right_needs_59_rows_and_is_accepted_in_all():
     y, prob = np.zeros(59, int), np.tile([0.7, 0.2, 0.1], (59, 1))  # one class only
     found = AcceptanceThreshold().fit(y, prob)
@@ -241,6 +266,14 @@ def test_rows_of_a_group_are_worth_less_than_as_many_rows():
         own = AcceptanceThreshold(0.9).fit(*once)
         shares.append([as_groups.share_, own.share_, as_rows.share_])
         assert 0.9 <= as_groups.lower_ <= as_groups.accuracy_
+        ignored = np.where(np.arange(3200) % 4 == 0, -100, 0)
+        ignored[ignored == 0] = y
+        padded = np.repeat(prob[:1], 3200, axis=0)
+        padded[ignored != -100] = prob
+        group = np.full(3200, -1)
+        group[ignored != -100] = sentence
+        again = AcceptanceThreshold(0.9).fit(ignored, padded, groups=group)
+        assert again.threshold_ == as_groups.threshold_
     of_groups, of_own, of_rows = np.mean(shares, axis=0)
     assert 0 < of_groups < of_own < of_rows
     with pytest.raises(ValueError, match=r"at least \d+ groups like these.*20 groups"):
