@@ -23,7 +23,6 @@ from keras_robust.calibration._deciding.decided_rows import (
 from keras_robust.calibration._deciding.operating_point import (
     OperatingPoint,
     check_enough,
-    operating_point,
     points_by,
 )
 
@@ -98,12 +97,6 @@ class AcceptanceThreshold:
         "Estimating means of bounded random variables by betting", JRSS B 86, 2024.
     """
 
-    threshold_: float | dict[Any, float]
-    share_: float | dict[Any, float]
-    accuracy_: float | dict[Any, float]
-    lower_: float | dict[Any, float]
-    num_accepted_: int | dict[Any, int]
-
     def __init__(
         self,
         accuracy: float = 0.95,
@@ -114,9 +107,8 @@ class AcceptanceThreshold:
         from_logits: bool = False,
         axis: int = -1,
     ) -> None:
-        fix = "Pass the share that must be right, such as 0.95."
+        fix = "Pass a share, such as 0.95."
         self.accuracy = checked_probability(_OWNER, "accuracy", accuracy, fix=fix)
-        fix = "Pass how surely the promise must hold, such as 0.95."
         self.confidence = checked_probability(_OWNER, "confidence", confidence, fix=fix)
         self._undone = correction(_OWNER, noise_matrix)
         self.noise_matrix = None if self._undone is None else self._undone.matrix
@@ -153,9 +145,8 @@ class AcceptanceThreshold:
                 row by itself.
             by: What has a threshold of its own, such as the type of each entity: names
                 or numbers of the shape of the labels. The promise holds for each value
-                by itself, so that of m of them 1 - confidence of m may miss it. One
-                of too few rows accepts nothing, with a warning. Defaults to None: one
-                threshold for all.
+                by itself, not for all at once. One of too few rows accepts nothing,
+                with a warning. Defaults to None: one threshold for all.
             ignore_class: As in `bin_predictions`. Defaults to -100.
 
         Returns:
@@ -175,18 +166,14 @@ class AcceptanceThreshold:
             ignore_class=ignore_class,
             **self._form,
         )
-        group = None
         if groups is not None:
             groups = integer_labels(_OWNER, "groups", groups)
-            group = rows.of_positions("groups", groups)
+            groups = rows.of_positions("groups", groups)
         how = (self.accuracy, self.confidence, self._undone)
+        part = None if by is None else rows.of_positions("by", as_numpy(by))
+        self._points = points_by(rows.events, part, *how, groups)
         if by is None:
-            point = operating_point(rows.events, *how, group)
-            check_enough(_OWNER, point, rows.events, *how, group)
-            self._points = {None: point}
-        else:
-            part = rows.of_positions("by", as_numpy(by))
-            self._points = points_by(rows.events, part, *how, group)
+            check_enough(_OWNER, self._points[None], rows.events, *how, groups)
         self._is_split = by is not None
         for name in ("threshold", "share", "accuracy", "lower", "num_accepted"):
             found = {key: getattr(one, name) for key, one in self._points.items()}
@@ -218,8 +205,8 @@ class AcceptanceThreshold:
         if self._is_split:
             threshold = thresholds_by(_OWNER, threshold, by, confidence.shape)
         elif by is not None:
-            fix = "`fit` had no `by`: there is one threshold for all."
-            raise checks.invalid(_OWNER, "by", "None", "values", fix)
+            fix = "There is one threshold for all."
+            raise checks.invalid(_OWNER, "by", "None, as for `fit`", "values", fix)
         return confidence >= threshold
 
     def as_layer(
@@ -242,13 +229,9 @@ class AcceptanceThreshold:
         """
         self._check_fitted()
         if self._is_split:
-            raise checks.invalid(
-                _OWNER,
-                "by",
-                "None to make a layer, which knows a prediction alone",
-                f"thresholds for {len(self._points)} values",
-                "Call `accept` on what the model predicts.",
-            )
+            what = "None to make a layer, which knows a prediction alone"
+            fix = "Call `accept` on what the model predicts."
+            raise checks.invalid(_OWNER, "by", what, f"{len(self._points)} values", fix)
         form = dict(self._form)
         if from_logits is not None:
             form["from_logits"] = from_logits

@@ -82,13 +82,15 @@ def operating_point(
 
 def points_by(
     events: Events,
-    part: np.ndarray,
+    part: np.ndarray | None,
     accuracy: float,
     confidence: float,
     undone: Correction | None = None,
     group: np.ndarray | None = None,
 ) -> dict[Any, OperatingPoint]:
-    """Returns the operating point of the rows of each value of `part`."""
+    """Returns the operating point of the rows of each value of `part`, or of all."""
+    if part is None:
+        return {None: operating_point(events, accuracy, confidence, undone, group)}
     points = {}
     for value in np.unique(part).tolist():
         keep = part == value
