@@ -1,16 +1,17 @@
 """Whether `AcceptanceThreshold` keeps its promise, and what that costs.
 
-Three parts, each a name to pass to the script; without one, all:
+Four parts, each a name to pass to the script; without one, all:
 
 - clean: simulated calibration sets of models that are calibrated, over-confident,
   under-confident, or wrong where they are surest;
 - noisy: the same with noisy labels, or with rows that come in groups;
+- sequences: what other choices of the ranks that are tested would accept;
 - widths: how far below the accuracy four bounds are.
 
 Writes one row for each setting to results/acceptance.csv, in place of the rows that the
 part had there, and takes some minutes on one core:
 
-    KERAS_BACKEND=torch python benchmarks/acceptance.py clean noisy widths
+    KERAS_BACKEND=torch python benchmarks/acceptance.py clean noisy sequences widths
 
 `missed` is the share of sets whose threshold accepts, of all rows there are, less than
 `accuracy` right; it should be at most 1 - confidence. `naive_missed` is the same of the
@@ -326,6 +327,52 @@ def grouped(
     return of_sets(people, np.array(accepted), np.array(places), accuracy)
 
 
+def sequences(sets: int) -> Iterator[dict]:
+    """Yields what the ranks of the package accept, all ranks, and several starts."""
+    size, error, sets = 1000, 1 - CONFIDENCE, sets // 5
+    for num_classes in NUM_CLASSES:
+        people = population("calibrated", num_classes)
+        for accuracy in (0.9, 0.95):
+            rng = np.random.default_rng(size)
+            place = np.sort(rng.random((sets, size)), axis=1)
+            right = rng.random(place.shape) < people.right[(place * POOL).astype(int)]
+            ranks, first = binomial_ranks(size, accuracy, error)
+            every = np.arange(first, size + 1)
+            starts = np.unique(np.searchsorted(ranks, [first, 2 * first, 4 * first]))
+            for name, tested, begin in (
+                ("those of the package", ranks, [0]),
+                ("every rank", every, [0]),
+                ("three starts", ranks, starts),
+            ):
+                levels = np.zeros(len(tested))
+                levels[begin] = error / len(begin)
+                accepted = in_turn(right, tested, levels, accuracy)
+                yield {
+                    **about("calibrated", num_classes, size, accuracy, sets, people),
+                    "labels": "clean",
+                    "bound": "binomial",
+                    "sequence": name,
+                    **of_sets(people, accepted, place, accuracy),
+                }
+
+
+def in_turn(
+    hit: np.ndarray, ranks: np.ndarray, levels: np.ndarray, rate: float
+) -> np.ndarray:
+    """Returns how many rows each set accepts, if the rank tests begin at levels.
+
+    A test that passes hands its level on to the next (Wiens, 2003).
+    """
+    misses = np.cumsum(~hit, axis=1, dtype="int32")
+    accepted, level = np.zeros(len(hit), int), np.zeros(len(hit))
+    for rank, own in zip(ranks, levels):
+        level += own
+        passes = bdtr(misses[:, rank - 1], rank, 1 - rate) <= level + 1e-12
+        accepted = np.where(passes, rank, accepted)
+        level = np.where(passes, level, 0.0)
+    return accepted
+
+
 def widths(sets: int) -> Iterator[dict]:
     """Yields how far below a true accuracy of 0.97 the bounds are, on average."""
     sets, accuracy, num_classes = max(sets // 200, 5), 0.97, 9
@@ -405,7 +452,7 @@ def versions() -> dict[str, str]:
     }
 
 
-PARTS = {"clean": clean, "noisy": noisy, "widths": widths}
+PARTS = {"clean": clean, "noisy": noisy, "sequences": sequences, "widths": widths}
 
 
 def main() -> None:
@@ -429,7 +476,7 @@ def main() -> None:
         shown = [
             name for name in ("missed", "share", "oracle", "width") if name in rows
         ]
-        keys = ["labels", "rate", "bound", "rows"]
+        keys = ["labels", "rate", "bound", "sequence", "rows"]
         keys = [name for name in keys if name in rows]
         summary = rows.groupby(keys, dropna=False)[shown].mean().round(4)
         sys.stdout.write(f"{summary.to_string()}\n")
