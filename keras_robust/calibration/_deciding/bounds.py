@@ -66,15 +66,16 @@ def binomial_ranks(
     needed, _ = _first_rank(rate, error, agree, 0.5)
     if needed > size:
         return np.zeros(0, "int64"), needed
-    first, allowed = _first_rank(rate, error, agree, 0.9)
-    ranks = np.array([], "int64")
-    if first <= size:
-        misses = np.arange(allowed, max(allowed + 1, math.ceil((1 - rate) * size)))
-        ranks = _least_rank(misses, rate, error)
-        ranks = spaced(ranks[ranks <= size])
-    ranks = np.union1d(ranks, [size])
-    ranks.setflags(write=False)  # calls of the same numbers share it
-    return ranks, needed
+    rank, misses = _first_rank(rate, error, agree, 0.9)
+    ranks = []
+    while rank <= size:
+        ranks.append(rank)
+        beyond = max(math.ceil(rank * _STEP), rank + 1)
+        misses = max(misses, _allowed(beyond - 1, rate, error)) + 1
+        rank = _least_rank(misses, rate, error)
+    tested = np.union1d(ranks, [size]).astype("int64")
+    tested.setflags(write=False)  # calls of the same numbers share it
+    return tested, needed
 
 
 def _first_rank(
@@ -85,24 +86,40 @@ def _first_rank(
 
     allowed = 0
     while True:
-        rank = int(_least_rank(np.array([allowed]), rate, error)[0])
+        rank = _least_rank(allowed, rate, error)
         if agree == 1 or bdtr(allowed, rank, 1 - agree) >= often:
             return rank, allowed
         allowed = max(allowed + 1, int(allowed * 1.02))
 
 
-def _least_rank(misses: np.ndarray, rate: float, error: float) -> np.ndarray:
+def _least_rank(misses: int, rate: float, error: float) -> int:
     """Returns the least n with P(at most so many misses of n at `rate`) <= `error`."""
     from scipy.special import bdtr
 
-    low, high = misses.copy(), misses + 1  # `low` is too few
-    while (short := bdtr(misses, high, 1 - rate) > error).any():
-        low, high = np.where(short, high, low), np.where(short, 2 * high, high)
-    while (high - low > 1).any():
+    low, high = misses, misses + 1  # `low` is too few
+    while bdtr(misses, high, 1 - rate) > error:
+        low, high = high, 2 * high
+    while high - low > 1:
         middle = (low + high) // 2
-        short = bdtr(misses, middle, 1 - rate) > error
-        low, high = np.where(short, middle, low), np.where(short, high, middle)
+        if bdtr(misses, middle, 1 - rate) > error:
+            low = middle
+        else:
+            high = middle
     return high
+
+
+def _allowed(rank: int, rate: float, error: float) -> int:
+    """Returns how many of so many rows may miss, -1 if none may."""
+    from scipy.special import bdtr
+
+    low, high = -1, rank  # `high` are too many
+    while high - low > 1:
+        middle = (low + high) // 2
+        if bdtr(middle, rank, 1 - rate) > error:
+            high = middle
+        else:
+            low = middle
+    return low
 
 
 class BinomialTest:
