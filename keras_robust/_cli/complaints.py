@@ -12,6 +12,7 @@ _OPTIONS = {
     "ignore_class": "--ignore-class",
     "notion": "--notion",
     "seed": "--seed",
+    "accept_at": "--accept-at",
     "axis": "--axis",
 }
 _FIXES = {

@@ -11,6 +11,8 @@ from keras_robust._cli.inputs import Inputs, read
 from keras_robust._inputs import checks
 from keras_robust.calibration import CalibrationReport, calibration_report
 
+# As of `calibration_report`.
+_ACCEPT_AT = (0.9, 0.95, 0.99)
 _FORMATS = {
     ".html": lambda report, title: report.to_html(title=title),
     ".json": lambda report, title: report.to_json(),
@@ -49,6 +51,7 @@ def _report(inputs: Inputs, options: argparse.Namespace) -> CalibrationReport:
         sample_weight=inputs.weight,
         ignore_class=options.ignore_class,
         axis=options.axis,
+        accept_at=options.accept_at or _ACCEPT_AT,
         num_resamples=options.resamples,
         seed=options.seed,
     )

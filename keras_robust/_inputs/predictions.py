@@ -138,19 +138,24 @@ def _counted(keep: np.ndarray, arrays: tuple) -> tuple:
     return tuple(array.reshape(size, *array.shape[axes:]) for array in arrays)
 
 
-def with_class_ids(owner: str, predictions: Predictions) -> Predictions:
+def with_class_ids(
+    owner: str,
+    predictions: Predictions,
+    why: str = "with a noise_matrix",
+    fix: str = "The matrix tells which label was given, not how a soft one came about.",
+) -> Predictions:
     """Returns the predictions with class ids for one-hot labels; raises for soft ones.
 
-    For what undoes the noise of labels that were drawn: soft targets are not.
+    For what goes by labels that were drawn: soft targets are not.
     """
     label = predictions.label
     if label.ndim == 2 and not ((label == 0) | (label == 1)).all():
         raise checks.invalid(
             owner,
             "y_true",
-            "class ids or one-hot with a noise_matrix",
+            f"class ids or one-hot {why}",
             f"soft targets, the first {label[0].tolist()[:5]}",
-            "The matrix tells which label was given, not how a soft one came about.",
+            fix,
         )
     return predictions._replace(label=predictions.class_id)
 

@@ -46,3 +46,16 @@ def check_repetitions(owner: str, rows: int, total: float) -> None:
             f"weights that sum to {total:.6g} for {rows} rows",
             f"Multiply them by {rows / total:.6g}, so that they are 1 on average.",
         )
+
+
+def check_whole(owner: str, weight: np.ndarray) -> None:
+    """Raises for weights that are no whole numbers, where an exact test counts rows."""
+    broken = weight[weight != np.floor(weight)]
+    if len(broken):
+        raise checks.invalid(
+            owner,
+            "sample_weight",
+            "whole numbers: how often each row counts",
+            f"{len(broken)} that are not, the first {broken[0]:.6g}",
+            "Leave it out: what chance does goes by the number of rows.",
+        )

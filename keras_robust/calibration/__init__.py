@@ -5,6 +5,8 @@ from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.classwise import bin_classwise, classwise_error
 from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._bins.multilabel import bin_multilabel, multilabel_error
+from keras_robust.calibration._deciding.acceptance import Acceptance
+from keras_robust.calibration._deciding.acceptance_threshold import AcceptanceThreshold
 from keras_robust.calibration._display.comparison import ReliabilityComparison
 from keras_robust.calibration._display.display import ReliabilityDisplay
 from keras_robust.calibration._recalibration.analytic import AnalyticCalibration
@@ -35,6 +37,8 @@ from keras_robust.calibration._scores.risk_coverage import area_under_risk_cover
 from keras_robust.calibration._scores.smooth_ece import smooth_ece
 
 __all__ = [
+    "Acceptance",
+    "AcceptanceThreshold",
     "AnalyticCalibration",
     "BrierDecomposition",
     "CalibrationReport",

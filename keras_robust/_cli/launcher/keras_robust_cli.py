@@ -183,6 +183,14 @@ def parser() -> argparse.ArgumentParser:
     add("--notion", choices=NOTIONS, help="default: top_label")
     add("--bins", type=int, default=15, help="number of bins (default: 15)")
     add("--resamples", type=int, default=500, help="for null values (default: 500)")
+    add(
+        "--accept-at",
+        action="append",
+        type=float,
+        metavar="SHARE",
+        help="find the threshold from which on so many predictions are right, such as "
+        "0.95; may be given several times (default: 0.9, 0.95, 0.99)",
+    )
     add("--seed", type=int, default=0, help="of the resamples (default: 0)")
     return top
 

@@ -21,6 +21,7 @@ from keras_robust._inputs.predictions import (
 from keras_robust._inputs.row_weights import check_repetitions
 from keras_robust.calibration._bins.events import Events, events_of
 from keras_robust.calibration._display.comparison import checked_mapping
+from keras_robust.calibration._report.accepting import accepting, checked_accuracies
 from keras_robust.calibration._report.measures import measured
 from keras_robust.calibration._report.report import CalibrationReport
 from keras_robust.calibration._report.verdict import mended, of_models
@@ -39,6 +40,7 @@ def calibration_report(
     ignore_class: int | None = -100,
     axis: int = -1,
     noise_matrix: Any = None,
+    accept_at: Any = (0.9, 0.95, 0.99),
     num_resamples: int = 500,
     seed: Any = 0,
 ) -> CalibrationReport:
@@ -77,6 +79,10 @@ def calibration_report(
         axis: As in `bin_predictions`. Defaults to -1.
         noise_matrix: As in `bin_predictions`; labels are then class ids or one-hot.
             Defaults to None: labels are taken as they are.
+        accept_at: Shares of accepted predictions that must be right: for each of them
+            the report has the threshold that an `AcceptanceThreshold` would find on
+            these rows, each taken by itself. Not with soft targets, nor with weights
+            that are no whole numbers. Defaults to (0.9, 0.95, 0.99); None for none.
         num_resamples: How often labels are drawn for the null values. Defaults to 500.
         seed: Integer, or a `numpy.random.Generator`. Defaults to 0.
 
@@ -115,9 +121,10 @@ def calibration_report(
     notion = checked_notion(_OWNER, notion)
     num_resamples = checked_num_resamples(_OWNER, num_resamples)
     undone = correction(_OWNER, noise_matrix)
+    accuracies = checked_accuracies(_OWNER, accept_at)
     named = isinstance(y_prob, Mapping)
     models = checked_mapping(_OWNER, "y_prob", y_prob if named else {"model": y_prob})
-    results, bins, would, settings = {}, {}, {}, {}
+    results, bins, would, accepted, settings = {}, {}, {}, {}, {}
     said: set[str] = set()
     for name, scores in models.items():
         argument = f"y_prob[{name!r}]" if named else "y_prob"
@@ -145,6 +152,8 @@ def calibration_report(
             rng=checks.generator(_OWNER, seed),
             undone=undone,
         )
+        asked = accuracies if drawn else ()
+        accepted[name] = accepting(events, asked, undone)
         would[name] = None
         if drawn and undone is None and results[name]["ece"][1].outside:
             would[name] = mended(predictions, events, num_bins)
@@ -166,7 +175,7 @@ def calibration_report(
         settings["noise_matrix"] = undone.matrix.tolist()
     settings["version"] = __version__
     verdicts = of_models(results, would, notion)
-    return CalibrationReport(results, bins, verdicts, settings)
+    return CalibrationReport(results, bins, verdicts, settings, accepted)
 
 
 def _are_hard(label: np.ndarray) -> bool:

@@ -3,13 +3,14 @@
 import io
 import math
 import re
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
 from keras_robust._inputs import checks
 from keras_robust.calibration._display import artists
 from keras_robust.calibration._display.display import ReliabilityDisplay
-from keras_robust.calibration._report import text
+from keras_robust.calibration._report import accepting_page, text
 
 _COLUMNS = 3
 
@@ -38,19 +39,47 @@ def diagrams(report: Any, models: tuple[str, ...] | None = None) -> Any:
 
 def svg(report: Any, model: str) -> str:
     """Returns the diagram of a model as an <svg> for a page that holds others."""
+    return _as_svg(report, model, "m", diagrams, in_words)
+
+
+def curves_svg(report: Any, model: str) -> str:
+    """Returns the risk-coverage curve of a model as an <svg>, if it has one."""
+    one = report.accepting[model]
+    if one is None:
+        return ""
+
+    def drawn(report: Any, models: tuple[str, ...]) -> Any:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(4.4, 3.6), layout="constrained")
+        accepting_page.curve(figure.subplots(), one, report.settings["notion"], model)
+        return figure
+
+    return _as_svg(
+        report, model, "c", drawn, lambda _, name: accepting_page.in_words(name, one)
+    )
+
+
+def _as_svg(
+    report: Any,
+    model: str,
+    prefix: str,
+    draw: Callable[[Any, tuple[str, ...]], Any],
+    words: Callable[[Any, str], str],
+) -> str:
     from matplotlib import rc_context
 
     buffer = io.StringIO()
     # Neither random names nor a date: the same report gives the same page.
     with rc_context({"svg.hashsalt": "keras_robust"}):
-        figure = diagrams(report, (model,))
+        figure = draw(report, (model,))
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg") :]
     # An id may be there once on a page.
-    own = f"m{report.models.index(model)}-"
+    own = f"{prefix}{report.models.index(model)}-"
     drawn = re.sub(r'((?:\bid="|url\(#|href="#))', rf"\g<1>{own}", drawn)
-    label = escape(in_words(report, model), quote=True)
+    label = escape(words(report, model), quote=True)
     return drawn.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._display import artists
-from keras_robust.calibration._report import figures, text
+from keras_robust.calibration._report import accepting_page, figures, text
 from keras_robust.calibration._report.words import HOW_TO_READ, WHAT_IT_IS, caption
 
 _STYLE = """
@@ -23,7 +23,7 @@ th, td { padding: .3rem .9rem .3rem 0; text-align: right; vertical-align: top;
   border-bottom: 1px solid #ddd; }
 td, thead th { white-space: nowrap; }
 thead th { border-bottom: 2px solid #666; vertical-align: bottom; }
-th[scope=row], thead tr:first-child th:first-child { text-align: left; }
+th[scope=row], .accepting .of, thead tr:first-child th:first-child { text-align: left; }
 .measures th[scope=row] { font-weight: 400; max-width: 26rem; }
 .what { display: block; color: #555; font-size: .85em; }
 .null { color: #555; font-size: .85em; text-align: left; font-weight: 400; }
@@ -45,8 +45,9 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
   .measures tr { border-bottom: 1px solid #ddd; padding: .3rem 0; }
   .measures th[scope=row] { border: 0; padding: 0; max-width: none; }
 }
-@media (max-width: 30rem) { .table-of-bins { font-size: .75rem; }
-  .table-of-bins th, .table-of-bins td { padding-right: .4rem; white-space: normal; } }
+@media (max-width: 30rem) { .table-of-bins, .accepting { font-size: .75rem; }
+  .table-of-bins th, .table-of-bins td, .accepting th, .accepting td {
+    padding-right: .4rem; white-space: normal; } }
 @media print {
   body { font-size: 10pt; max-width: none; margin: 0; padding: 0; }
   .scroll { overflow: visible; } .null { white-space: normal; }
@@ -61,6 +62,7 @@ def page(report: Any, title: str) -> str:
     """Returns the whole page."""
     tables = "".join(_bins_table(report, name) for name in report.models)
     drawn = "\n".join(figures.svg(report, name) for name in report.models)
+    curves = "\n".join(figures.curves_svg(report, name) for name in report.models)
     notion = report.settings["notion"]
     facts = f"{text.header(report)}; keras_robust {report.settings['version']}"
     return f"""<!DOCTYPE html>
@@ -87,7 +89,7 @@ aria-label="Measures">{measures_table(report, explained=True)}</div>
 </div>
 <figcaption>{caption(notion)}</figcaption>
 </figure>
-<h2>Bins</h2>
+{accepting_page.section(report, curves)}<h2>Bins</h2>
 {tables}
 </main>
 </body>

@@ -9,6 +9,11 @@ from keras_robust._inputs import checks
 from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._report import figures, html, text
+from keras_robust.calibration._report.accepting import (
+    Accepting,
+    measures_of,
+    rows_of,
+)
 from keras_robust.calibration._report.measures import Measure
 
 
@@ -24,6 +29,10 @@ class CalibrationReport:
         measures: Names of the measures, the same for every model.
         bins: A dict of names to `ReliabilityBins`, of equal width.
         verdicts: A dict of names to what the measures say of a model, in words.
+        accepting: A dict of names to what may be accepted: `points`, for each accuracy
+            asked for a threshold, the share accepted, its accuracy and lower bound;
+            and the risk-coverage curve (`coverage`, `risk`, and the band of calibrated
+            models, `low` to `high`). None where there is none.
         settings: What the report was made with: `n`, `weight` (sum of weights),
             `num_classes`, `num_bins`, `notion`, `num_resamples`, `version`; and
             `noise_matrix`, if it was given one.
@@ -42,11 +51,13 @@ class CalibrationReport:
         bins: dict[str, ReliabilityBins],
         verdicts: dict[str, str],
         settings: dict[str, Any],
+        accepted: dict[str, Accepting | None],
     ) -> None:
         self._results = results
         self.bins = bins
         self.verdicts = verdicts
         self.settings = settings
+        self.accepting = accepted
         self.models = tuple(results)
         self.measures = tuple(results[self.models[0]])
 
@@ -89,6 +100,17 @@ class CalibrationReport:
             for name, (measure, value) in results.items()
         ]
 
+    def operating_points(self) -> list[dict[str, Any]]:
+        """Thresholds of confidence from which on so many predictions are right.
+
+        Returns:
+            A dict for each model and accuracy: `model`, `accept_at`, `threshold`
+            (infinity if nothing may be accepted), `share`, `accuracy`, `lower`,
+            `num_accepted` and `needed` (how many rows any threshold needs, if these
+            are too few, else None).
+        """
+        return rows_of(self.accepting)
+
     @property
     def corrected(self) -> bool:
         """Whether it is about true labels, estimated from noisy ones."""
@@ -112,13 +134,16 @@ class CalibrationReport:
         """The report as a tidy pandas DataFrame, with the columns of `rows`.
 
         Returns:
-            A DataFrame, a row for each model and measure.
+            A DataFrame, a row for each model and measure. At its end four for each
+            operating point: `threshold_at_0.9`, `share_at_0.9`, `accuracy_at_0.9` and
+            its lower bound `accuracy_bound_at_0.9`.
 
         Raises:
             ImportError: If pandas is not installed.
         """
+        rows = self.rows()
         frame = checks.optional_module("CalibrationReport", "pandas").DataFrame(
-            self.rows()
+            [*rows, *measures_of(self.operating_points(), rows[0])]
         )
         return frame.astype({"num_bins": "Int64"})
 
@@ -144,6 +169,7 @@ class CalibrationReport:
         }
         content = {"settings": self.settings, "verdicts": self.verdicts}
         content |= {"measures": self.rows(), "bins": tables}
+        content["operating_points"] = self.operating_points()
         text = json.dumps(_plain(content), indent=1, allow_nan=False)
         return _written(text, path)
 

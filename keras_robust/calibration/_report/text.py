@@ -5,6 +5,7 @@ import textwrap
 from typing import Any
 
 from keras_robust.calibration._bins.measured_value import MeasuredValue
+from keras_robust.calibration._report import accepting
 
 
 def number(value: float) -> str:
@@ -76,7 +77,13 @@ def table(report: Any) -> str:
     if report.corrected:
         note += f"\n(95 % interval of the value)\n{about_true_labels(report)}"
     return "\n".join(
-        [f"Calibration of {header(report)}", *lines, note, *verdicts(report)]
+        [
+            f"Calibration of {header(report)}",
+            *lines,
+            note,
+            *accepting.lines(report),
+            *verdicts(report),
+        ]
     )
 
 

@@ -13,6 +13,8 @@ from scipy import special
 
 from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.calibration import (
+    Acceptance,
+    AcceptanceThreshold,
     AnalyticCalibration,
     IsotonicCalibration,
     PlattScaling,
@@ -222,3 +224,84 @@ def test_logits_of_other_classes_are_an_error():
 def test_bad_scales_and_biases_are_an_error(scale, bias, error, match):
     with pytest.raises(error, match=f"ScaleAndBias: {match}"):
         ScaleAndBias(scale, bias)
+
+
+def accepting(outputs, **how):
+    """A threshold for the outputs of a model, fitted to what it predicts."""
+    y, z = (LABELS, LOGITS) if outputs == K else (Y, Z)
+    made = AcceptanceThreshold(0.65, from_logits=True, **how)
+    return made.fit(y, z), z
+
+
+@pytest.mark.parametrize(
+    ("outputs", "how"),
+    [(K, {}), (1, {}), (1, {"notion": "positive"}), (2, {"notion": "positive"})],
+)
+def test_a_model_with_the_layer_accepts_what_accept_does_saved_or_not(
+    outputs, how, tmp_path
+):
+    threshold, z = accepting(1 if outputs == 2 else outputs, **how)
+    if outputs == 2:
+        z = np.concatenate([np.zeros_like(z), z], axis=-1)
+    expected = threshold.accept(z)
+    assert 0 < expected.sum() < N
+    inputs = keras.Input((outputs,))
+    layer = threshold.as_layer(name="decision")
+    model = keras.Model(inputs, layer(inputs))
+    model.save(tmp_path / "model.keras")
+    for one in (model, keras.models.load_model(tmp_path / "model.keras")):
+        out = one.predict(z, verbose=0)
+        np.testing.assert_array_equal(out["accepted"], expected)
+        np.testing.assert_allclose(out["probabilities"], probabilities(z), rtol=1e-5)
+    by_prob = threshold.as_layer(from_logits=False)(probabilities(z).astype("float32"))
+    np.testing.assert_array_equal(to_numpy(by_prob["accepted"]), expected)
+    assert keras.backend.standardize_dtype(by_prob["accepted"].dtype) == "bool"
+
+
+def test_the_layer_takes_other_axes_and_passes_masks_on():
+    threshold, z = accepting(K)
+    first = Acceptance(threshold.threshold_, from_logits=True, axis=1)
+    out = first(ops.convert_to_tensor(z.reshape(10, 30, K).transpose(0, 2, 1)))
+    expected = threshold.accept(z).reshape(10, 30)
+    np.testing.assert_array_equal(to_numpy(out["accepted"]), expected)
+    ids = np.array([[1, 2, 0]])
+    hidden = keras.layers.Embedding(5, K, mask_zero=True)(ids)
+    for tensor in threshold.as_layer()(hidden).values():
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(tensor._keras_mask), ids != 0
+        )
+
+
+def test_an_acceptance_of_nothing_or_all_survives_its_config():
+    x = np.array([[30.0, -30.0], [0.0, 0.0], [np.nan, np.nan]], "float32")
+    for threshold, expected in [
+        (np.inf, [False, False, False]),
+        (0.0, [True, True, False]),
+        (1.0, [True, False, False]),  # as sure as NumPy can tell
+        (0.5, [True, True, False]),
+    ]:
+        for from_logits in (True, False):
+            layer = Acceptance(threshold, from_logits=from_logits, name="a")
+            again = Acceptance.from_config(layer.get_config())
+            assert (again.threshold, again.name) == (threshold, "a")
+            assert again.from_logits is from_logits
+            given = x if from_logits else probabilities(x).astype("float32")
+            out = again(ops.convert_to_tensor(given))["accepted"]
+            assert to_numpy(out).tolist() == expected, (threshold, from_logits)
+
+
+def test_close_to_one_the_layer_tells_confidences_apart_by_their_logits():
+    # In float32 all of these probabilities are 1.
+    z = np.array([[20.0, 0.0, 0.0], [22.0, 0.0, 0.0], [24.0, 0.0, 0.0]], "float32")
+    threshold = special.softmax(z[1].astype("float64"))[0] - 1e-12
+    out = Acceptance(threshold, from_logits=True)(ops.convert_to_tensor(z))
+    assert to_numpy(out["accepted"]).tolist() == [False, True, True]
+    assert (to_numpy(out["probabilities"])[:, 0] == 1).all()
+
+
+def test_bad_thresholds_and_notions_are_an_error():
+    for threshold in (-0.1, np.nan):
+        with pytest.raises(ValueError, match="`threshold` must be at least 0"):
+            Acceptance(threshold)
+    with pytest.raises(ValueError, match="`notion` must be 'top_label' for more"):
+        Acceptance(0.5, notion="positive")(np.zeros((2, 3), "float32"))

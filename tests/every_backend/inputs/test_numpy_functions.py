@@ -44,8 +44,14 @@ def report(y, prob):
     return [made[measure].value for measure in made.measures]
 
 
+def accepted(y, prob, matrix):
+    made = calibration.AcceptanceThreshold(0.2, noise_matrix=matrix).fit(y, prob)
+    return [made.threshold_, made.lower_, made.accept(prob)]
+
+
 # Each name with a call of it that returns numbers.
 CALLS = {
+    "AcceptanceThreshold": lambda d: accepted(d.y, d.prob, d.matrix),
     "AnalyticCalibration": lambda d: [
         calibration.AnalyticCalibration(GCE(0.4), d.matrix).transform(d.prob)
     ],
@@ -136,7 +142,7 @@ TAKE_NO_TENSOR = {
     "pair_matrix",
     "symmetric_matrix",
 }
-LAYERS = {"ScaleAndBias", "Temperature"}
+LAYERS = {"Acceptance", "ScaleAndBias", "Temperature"}
 
 
 def tensor(values):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from keras_robust.calibration import (
     MeasuredValue,
     calibration_report,
 )
+from keras_robust.noise import symmetric_matrix
 
 RNG = np.random.default_rng(6)
 LOGITS = RNG.normal(size=(400, 4)) * 2
@@ -246,7 +248,7 @@ def test_the_frame_is_tidy():
         *("model", "measure", "value", "null_mean", "null_lower", "null_upper"),
         *("p_value", "n", "num_bins"),
     ]
-    assert len(frame) == 2 * len(BOTH.measures)
+    assert len(frame) == 2 * len(BOTH.measures) + 2 * 3 * 4
     row = frame.set_index(["model", "measure"]).loc[("sharp", "ece")]
     measured = BOTH["sharp", "ece"]
     assert [row["value"], row["null_mean"], row["p_value"]] == [
@@ -456,26 +458,108 @@ def test_the_page_is_read_on_a_phone_on_paper_and_by_ear():
         by_tag.setdefault(tag, []).append(attrs)
     rows = [a for a in by_tag["th"] if a.get("scope") == "row"]
     bins = sum(int((table.count > 0).sum()) for table in BOTH.bins.values())
-    assert len(rows) == len(BOTH.measures) + bins
+    assert len(rows) == len(BOTH.measures) + bins + 2 * 3
     # Whatever may scroll can be reached by keys, and has a name.
     scrolling = [a for a in by_tag["div"] if a.get("class") == "scroll"]
-    assert len(scrolling) == 3
+    assert len(scrolling) == 4
     assert all(a["tabindex"] == "0" and a["aria-label"] for a in scrolling)
     assert all("open" in a for a in by_tag["details"])
     assert "@media print" in text
     # A figure for each model, with its numbers in words, and no id twice.
     labels = [a["aria-label"] for a in by_tag["svg"]]
-    assert len(labels) == 2
+    assert len(labels) == 4
     for model, label in zip(BOTH.models, labels):
         table = BOTH.bins[model]
         assert f"Reliability diagram of {model}: ECE {table.ece():.4f}" in label
         for k in np.flatnonzero(table.count > 0):
             point = f"{table.confidence[k]:.2f}, {table.accuracy[k]:.2f}, "
             assert point + f"{table.count[k]:g}" in label
+    for model, label in zip(BOTH.models, labels[2:]):
+        assert f"Risk-coverage curve of {model}. Share accepted" in label
+        wrong = 1 - BOTH[model, "accuracy"].value
+        assert label.endswith(f"1.00, {wrong:.3f}.")
     ids = [a["id"] for _, a in page.seen if "id" in a]
     assert len(set(ids)) == len(ids)
     targets = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
     assert targets <= set(ids)
+
+
+def test_it_says_from_which_confidence_on_so_many_are_right():
+    models = {"good": PROB, "sharp": SHARP}
+    report = calibration_report(
+        LABELS, models, accept_at=(0.99, 0.7), num_resamples=20, seed=1
+    )
+    text, page, frame = repr(report), Tags(), report.to_frame()
+    page.feed(report.to_html())
+    rows = report.operating_points()
+    assert [(r["model"], r["accept_at"]) for r in rows] == [
+        *(("good", 0.7), ("good", 0.99), ("sharp", 0.7), ("sharp", 0.99))
+    ]
+    measures = frame.set_index(["model", "measure"])["value"]
+    for row in rows:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one accepts nothing
+            own = calibration.AcceptanceThreshold(row["accept_at"])
+            own.fit(LABELS, models[row["model"]])
+        for name in ("threshold", "share", "accuracy", "lower", "num_accepted"):
+            np.testing.assert_equal(row[name], getattr(own, f"{name}_"))
+        at = f"_at_{row['accept_at']:g}"
+        found = [
+            measures[row["model"], name + at]
+            for name in ("threshold", "share", "accuracy", "accuracy_bound")
+        ]
+        np.testing.assert_equal(
+            found, [row[name] for name in ("threshold", "share", "accuracy", "lower")]
+        )
+        written = [f"{100 * row['accept_at']:g} %", "none", "0.0 %"]
+        if row["num_accepted"]:
+            shares = (row["share"], row["accuracy"], row["lower"])
+            written[1:] = [f"{row['threshold']:.4f}"]
+            written += [f"{100 * share:.1f} %" for share in shares]
+        assert re.search(rf"^{row['model']} +{' +'.join(written)}$", text, re.M)
+        assert "".join(written) in page.text
+    assert {row["num_accepted"] > 0 for row in rows} == {True, False}
+    content = json.loads(report.to_json())["operating_points"]
+    assert [r["share"] for r in content] == [r["share"] for r in rows]
+    few = calibration_report(LABELS[:99], PROB[:99], num_resamples=2)
+    assert re.search(r"^99 % +none +needs 299 rows$", repr(few), re.M)
+    assert few.operating_points()[-1]["needed"] == 299
+
+
+def test_without_accuracies_or_repetitions_nothing_is_said_of_accepting():
+    soft = 0.9 * np.eye(4)[LABELS] + 0.025
+    for labels, how in [
+        (LABELS, {"accept_at": None}),
+        (LABELS, {"sample_weight": np.full(400, 1.5)}),
+        (soft, {}),
+    ]:
+        report = calibration_report(labels, PROB, num_resamples=2, **how)
+        assert report.operating_points() == []
+        assert "to be right" not in repr(report) + report.to_html()
+    for wrong in (95, (0.9, 1.0), np.nan):
+        with pytest.raises(ValueError, match=r"`accept_at` must be in \(0, 1\)"):
+            calibration_report(LABELS, PROB, accept_at=wrong)
+
+
+@pytest.mark.parametrize("matrix", [None, symmetric_matrix(4, 0.2)])
+def test_the_band_of_the_curve_is_where_calibrated_models_are(matrix):
+    rng, inside, risks = np.random.default_rng(0), [], []
+    noise = np.eye(4) if matrix is None else matrix
+    for _ in range(40):
+        labels = (PROB.cumsum(1) < rng.random((400, 1))).sum(1).clip(0, 3)
+        given = (noise.cumsum(1)[labels] < rng.random((400, 1))).sum(1).clip(0, 3)
+        report = calibration_report(
+            given, PROB, noise_matrix=matrix, accept_at=0.8, num_resamples=1
+        )
+        one = report.accepting["model"]
+        inside.append((one.low <= one.risk) & (one.risk <= one.high))
+        risks.append(one.risk)
+        wrong = one.risk[-1]
+        assert wrong == pytest.approx(1 - report["accuracy"].value)
+        assert one.coverage[-1] == 1
+    assert 0.88 < np.mean(np.array(inside)[:, 20:]) < 0.99
+    middle = ((one.low + one.high) / 2)[20:]
+    np.testing.assert_allclose(np.mean(risks, axis=0)[20:], middle, atol=0.03)
 
 
 def test_the_page_of_the_positive_notion_speaks_of_class_1():

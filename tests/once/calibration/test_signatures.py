@@ -22,12 +22,15 @@ OF_LABELS = {
     "expected_calibration_error": calibration.expected_calibration_error,
     "negative_log_likelihood": calibration.negative_log_likelihood,
     "smooth_ece": calibration.smooth_ece,
+    "AcceptanceThreshold": calibration.AcceptanceThreshold().fit,
     "IsotonicCalibration": calibration.IsotonicCalibration().fit,
     "TemperatureScaling": calibration.TemperatureScaling().fit,
     "VectorScaling": calibration.VectorScaling().fit,
 }
 # What may be given by position: what a call is about.
 MAIN = {
+    "Acceptance": ("threshold",),
+    "AcceptanceThreshold": ("accuracy",),
     "AnalyticCalibration": ("loss", "noise_matrix"),
     "ClasswiseCalibrationError": ("num_classes",),
     "CleanAccuracy": ("noise_matrix",),

@@ -113,6 +113,24 @@ def test_models_with_other_columns_are_not_compared(folder, capsys):
     assert "named.csv: the columns of classes must be those of p.csv" in err
 
 
+def test_the_shares_that_must_be_right_are_those_asked_for(folder, capsys):
+    y = PROB.argmax(-1)  # right in every row
+    np.savez("right.npz", y_prob=PROB, y_true=y)
+    how = ["--accept-at", "0.5", "--accept-at", "0.9", "--out", "r.json"]
+    code, out, _ = run("right.npz", *how, "--out", "r.csv", capsys=capsys)
+    points = json.loads(Path("r.json").read_text())["operating_points"]
+    assert code == 0
+    assert [(p["accept_at"], p["share"]) for p in points] == [(0.5, 1.0), (0.9, 1.0)]
+    assert "90 %         0.0000       100.0 %        100.0 %" in out
+    frame = pd.read_csv("r.csv").set_index("measure")
+    assert frame.loc["share_at_0.9", "value"] == 1.0
+    _, out, _ = run("right.npz", capsys=capsys)
+    assert "needs 299 rows" in out  # for 0.99, as by default
+    code, _, err = run("right.npz", "--accept-at", "95", capsys=capsys)
+    assert code == 2
+    assert "report: `--accept-at` must be in (0, 1). Received: 95.0." in err
+
+
 def test_options_reach_the_report(folder, capsys):
     how = ["--weight-column", "w", "--bins", "7", "--ignore-class", "3"]
     code, out, _ = run("p.csv", *how, "--out", "r.json", capsys=capsys)

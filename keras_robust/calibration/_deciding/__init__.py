@@ -1,0 +1,1 @@
+"""Decisions by confidence: what to accept, and what to leave open."""
