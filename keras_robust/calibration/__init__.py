@@ -5,6 +5,9 @@ from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.classwise import bin_classwise, classwise_error
 from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._bins.multilabel import bin_multilabel, multilabel_error
+from keras_robust.calibration._deciding.prediction_set_layer import PredictionSetLayer
+from keras_robust.calibration._deciding.prediction_sets import PredictionSets
+from keras_robust.calibration._deciding.set_coverage import SetCoverage
 from keras_robust.calibration._display.comparison import ReliabilityComparison
 from keras_robust.calibration._display.display import ReliabilityDisplay
 from keras_robust.calibration._recalibration.analytic import AnalyticCalibration
@@ -42,10 +45,13 @@ __all__ = [
     "LikelihoodChoice",
     "MeasuredValue",
     "PlattScaling",
+    "PredictionSetLayer",
+    "PredictionSets",
     "ReliabilityBins",
     "ReliabilityComparison",
     "ReliabilityDisplay",
     "ScaleAndBias",
+    "SetCoverage",
     "Temperature",
     "TemperatureScaling",
     "VectorScaling",
