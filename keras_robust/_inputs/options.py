@@ -72,13 +72,18 @@ def checked_average(owner: str, average: Any) -> str:
     return checks.choice(owner, "average", average, AVERAGES, fix=fix)
 
 
+def checked_probability(owner: str, argument: str, value: Any, *, fix: str) -> float:
+    """Returns a probability in (0, 1) as a float."""
+    number = checks.real_number(owner, argument, value)
+    if not 0 < number < 1:
+        raise checks.invalid(owner, argument, "in (0, 1)", f"{argument}={value!r}", fix)
+    return number
+
+
 def checked_level(owner: str, level: Any) -> float:
     """Returns the probability of an interval, in (0, 1)."""
-    number = checks.real_number(owner, "level", level)
-    if not 0 < number < 1:
-        fix = "Pass the probability that the interval should have, such as 0.95."
-        raise checks.invalid(owner, "level", "in (0, 1)", f"level={level!r}", fix)
-    return number
+    fix = "Pass the probability that the interval should have, such as 0.95."
+    return checked_probability(owner, "level", level, fix=fix)
 
 
 def checked_num_resamples(owner: str, num_resamples: Any) -> int:

@@ -132,15 +132,13 @@ def threshold(scores: np.ndarray, mass: np.ndarray, target: float) -> float:
         target: The mass to reach.
 
     Returns:
-        One of the scores; infinity if all of them do not reach the target.
+        One of the scores; infinity if all of them do not reach the target. Equal scores
+        need no care: one of them after which the sum is short is followed by another.
     """
     counted = mass != 0
     scores, mass = scores[counted], mass[counted]
     order = np.argsort(scores)
     scores, total = scores[order], np.cumsum(mass[order])
-    # Equal scores come in together.
-    last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
-    scores, total = scores[last], total[last]
     short = np.flatnonzero(total < target - _ROUNDING * max(1.0, target))
     first = short[-1] + 1 if len(short) else 0
     return float(scores[first]) if first < len(scores) else math.inf

@@ -55,6 +55,11 @@ CALLS = {
     "PlattScaling": lambda d: fitted(
         calibration.PlattScaling(), d.yes[:, 0], d.prob[:, :1]
     ),
+    "PredictionSets": lambda d: [
+        calibration.PredictionSets(0.5, noise_matrix=d.matrix)
+        .fit(d.y, d.prob, groups=d.y)
+        .transform(d.prob)
+    ],
     "TemperatureScaling": lambda d: fitted(
         calibration.TemperatureScaling(), d.y, d.prob
     ),
@@ -129,6 +134,7 @@ TAKE_NO_TENSOR = {
     "RateEstimate",
     "ReliabilityBins",
     "RowsToCheck",
+    "SetCoverage",
     "classwise_error",
     "gamma_from_noise_rate",
     "multilabel_error",
@@ -136,7 +142,7 @@ TAKE_NO_TENSOR = {
     "pair_matrix",
     "symmetric_matrix",
 }
-LAYERS = {"ScaleAndBias", "Temperature"}
+LAYERS = {"PredictionSetLayer", "ScaleAndBias", "Temperature"}
 
 
 def tensor(values):

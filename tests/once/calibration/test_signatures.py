@@ -23,6 +23,7 @@ OF_LABELS = {
     "negative_log_likelihood": calibration.negative_log_likelihood,
     "smooth_ece": calibration.smooth_ece,
     "IsotonicCalibration": calibration.IsotonicCalibration().fit,
+    "PredictionSets": calibration.PredictionSets().fit,
     "TemperatureScaling": calibration.TemperatureScaling().fit,
     "VectorScaling": calibration.VectorScaling().fit,
 }
@@ -36,6 +37,8 @@ MAIN = {
     "MaximumCalibrationError": ("num_bins",),
     "MultilabelCalibrationError": ("num_labels",),
     "PlattScaling": (),
+    "PredictionSetLayer": ("threshold",),
+    "PredictionSets": ("coverage",),
     "ReliabilityBins": ("edges", "count", "confidence", "accuracy"),
     "ReliabilityComparison": ("bins",),
     "ReliabilityDisplay": ("bins",),
@@ -53,6 +56,7 @@ RESULTS = {
     "CalibrationReport",
     "LikelihoodChoice",
     "MeasuredValue",
+    "SetCoverage",
 }
 
 

@@ -107,8 +107,9 @@ def test_rooms_of_calibration_do_not_import_what_is_built_on_them():
         "_bins": set(),
         "_scores": {"_bins"},
         "_recalibration": {"_scores"},
+        "_deciding": {"_bins", "_recalibration"},
         "_display": {"_bins"},
-        "_report": {"_bins", "_scores", "_display", "_recalibration"},
+        "_report": {"_bins", "_scores", "_display", "_recalibration", "_deciding"},
     }
     folder = PACKAGE / "calibration"
     assert {p.name for p in folder.iterdir() if p.is_dir()} - {"__pycache__"} == set(
