@@ -5,6 +5,10 @@ from keras_robust.calibration._bins.bins import ReliabilityBins
 from keras_robust.calibration._bins.classwise import bin_classwise, classwise_error
 from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._bins.multilabel import bin_multilabel, multilabel_error
+from keras_robust.calibration._deciding.entity_predictions import (
+    EntityPredictions,
+    entity_predictions,
+)
 from keras_robust.calibration._deciding.prediction_set_layer import PredictionSetLayer
 from keras_robust.calibration._deciding.prediction_sets import PredictionSets
 from keras_robust.calibration._deciding.set_coverage import SetCoverage
@@ -41,6 +45,7 @@ __all__ = [
     "AnalyticCalibration",
     "BrierDecomposition",
     "CalibrationReport",
+    "EntityPredictions",
     "IsotonicCalibration",
     "LikelihoodChoice",
     "MeasuredValue",
@@ -64,6 +69,7 @@ __all__ = [
     "calibration_report",
     "choose_by_likelihood",
     "classwise_error",
+    "entity_predictions",
     "expected_calibration_error",
     "multilabel_error",
     "negative_log_likelihood",

@@ -92,6 +92,11 @@ CALLS = {
             d.y, {"one": d.prob}, folds=2, groups=d.y
         ).nll.values()
     ),
+    "entity_predictions": lambda d: [
+        calibration.entity_predictions(
+            d.y, d.prob, tags=NAMES, groups=d.y, confidence="product"
+        ).confidence
+    ],
     "expected_calibration_error": lambda d: [
         calibration.expected_calibration_error(d.y, d.prob, noise_matrix=matrix)
         for matrix in (None, d.matrix)
@@ -127,6 +132,7 @@ TAKE_NO_TENSOR = {
     "AnnotatorMatrices",
     "BrierDecomposition",
     "CalibrationReport",
+    "EntityPredictions",
     "LikelihoodChoice",
     "MatrixEstimate",
     "MeasuredValue",

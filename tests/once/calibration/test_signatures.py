@@ -54,6 +54,7 @@ MAIN = {
 RESULTS = {
     "BrierDecomposition",
     "CalibrationReport",
+    "EntityPredictions",
     "LikelihoodChoice",
     "MeasuredValue",
     "SetCoverage",
