@@ -45,7 +45,7 @@ def test_clean_labels_are_covered_as_often_as_the_theory_says():
 
 def test_true_labels_are_covered_by_sets_of_noisy_ones():
     rows = part("noisy")
-    assert len(rows) == 3 * 3 * 4 * (6 + 2)
+    assert len(rows) == (1 + 3 + 3) * 4 * (6 + 2)
     # Never below what was asked for, up to the simulation's error: far less than the
     # theory's worst case.
     assert (rows["coverage"] > 0.9 - 4 * rows["standard_error"]).all()
