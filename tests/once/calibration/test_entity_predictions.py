@@ -200,6 +200,7 @@ def test_all_measures_diagrams_and_sets_take_the_rows():
         ({"y_true": LABELS[None] + 4}, "`y_true` must be whole class ids"),
         ({"y_true": np.eye(5)[LABELS][None]}, "`y_true` must be of tag ids"),
         ({"y_prob": PROB[None] * np.nan}, "with no NaN"),
+        ({"y_prob": PROB[None] / 2}, "`y_prob` must be .*1"),
         ({"y_true": [[1, 2], [0]]}, "`y_prob` must be of the sentences of `y_true`"),
         (
             {"y_true": [[1, 2], [0]], "y_prob": [PROB[:1], PROB[:2]]},
