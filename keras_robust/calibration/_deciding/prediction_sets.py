@@ -330,9 +330,10 @@ class PredictionSets:
 
     def _count_of_band(self, rows: Predictions, groups: Any) -> float:
         """Returns how many rows there are, NaN where they do not tell the band."""
-        drawn = rows.label.ndim == 1 and (rows.weight == 1).all() and groups is None
+        drawn = rows.label.ndim == 1 or np.isin(rows.label, (0, 1)).all()
+        alike = (rows.weight == 1).all() and groups is None
         one = self._undone is None and not self.per_class
-        return float(len(rows.weight)) if drawn and one else math.nan
+        return float(len(rows.weight)) if drawn and alike and one else math.nan
 
     def _scores(self, prob: np.ndarray) -> np.ndarray:
         u = None if self._rng is None else self._rng.random(len(prob))

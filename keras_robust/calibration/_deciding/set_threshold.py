@@ -89,6 +89,7 @@ def threshold_of_each(
     """Returns the threshold of each class; warns of those with too few rows."""
     counts = mass.sum(axis=0)
     found, slack = np.full(len(counts), math.inf), np.zeros(len(counts))
+    needed = np.zeros(len(counts))
     for k, count in enumerate(counts):
         extra = 0.0
         if undone is not None:
@@ -99,20 +100,21 @@ def threshold_of_each(
             slack[k] = extra / count if count > 0 else math.inf
         added = extra if conservative else 0.0
         target = coverage * (count + 1) + added
+        needed[k] = (coverage + added) / (1 - coverage)  # where it is the target
         if count > 0:
             found[k] = threshold(scores[:, k], mass[:, k], target)
     short = np.flatnonzero(np.isinf(found))
-    needed = rows_needed(coverage)
+    enough = math.ceil(needed.max() * (1 - _ROUNDING))
     if len(short) == len(found):
         raise checks.invalid(
             _OWNER,
             "y_true",
-            f"of at least {needed} {what} of some class, for coverage={coverage:g}",
+            f"of at least {enough} {what} of some class, for coverage={coverage:g}",
             f"at most {counts.max(initial=0):g} of one",
             "With fewer, only sets of all classes hold the true one so often.",
         )
     if len(short):
-        checks.warn(_text_of_short(short, counts, needed, coverage, what))
+        checks.warn(_text_of_short(short, counts, enough, coverage, what))
     slack[short] = 0.0  # they are always in
     none = undone is None or conservative
     return Thresholds(found, np.zeros(len(found)) if none else slack)

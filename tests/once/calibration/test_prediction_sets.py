@@ -306,6 +306,14 @@ def test_the_band_is_where_the_coverage_of_new_rows_lies_in_95_of_100_cases():
     found = rng.binomial(200, limits) / 200
     inside = (found >= measured.null_lower) & (found <= measured.null_upper)
     assert 0.945 < inside.mean() < 0.965
+    one = PredictionSets(0.8).fit(np.zeros(30, int), np.full((30, 1), 0.5))
+    band = one.evaluate(np.zeros((200, 1), int), np.full((200, 1), 0.5))
+    assert (band.null_lower, band.null_upper) == (
+        measured.null_lower,
+        measured.null_upper,
+    )
+    soft = sets.evaluate(np.full((200, 2), 0.5), np.full((200, 2), 0.5))
+    assert np.isnan(soft.null_lower)
 
 
 @pytest.mark.parametrize("coverage", [0.6, 0.9, 0.95, 0.99])
@@ -339,6 +347,13 @@ def test_on_the_safe_side_it_takes_more_rows_and_says_how_many():
     PredictionSets(0.9, **how).fit(labels, np.full((needed, 2), 0.5))
     with pytest.raises(ValueError, match=f"of at least {needed} rows that count"):
         PredictionSets(0.9, **how).fit(labels[1:], np.full((needed - 1, 2), 0.5))
+    # Of a class: .9 (n_k + 1) + 4/3 sqrt(pi n / 8) <= n_k, of n rows in all; what a
+    # row adds lies between -.9 * 4/3 and .1 * 4/3, or -.1 * 1/3 and .9 * 1/3.
+    labels = np.arange(2000) % 5 // 4
+    width = 0.9 * 4 / 3 + 0.9 / 3
+    least = math.ceil((0.9 + width * math.sqrt(math.pi * 2000 / 8)) / 0.1)
+    with pytest.warns(UserWarning, match=rf"at least {least} rows. Of .* classes 1 \("):
+        PredictionSets(0.9, per_class=True, **how).fit(labels, np.full((2000, 2), 0.5))
 
 
 ONES = np.full((20, 2), 0.5)
