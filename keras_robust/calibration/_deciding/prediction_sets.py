@@ -58,8 +58,8 @@ class PredictionSets:
     The share of true classes below a score is estimated without bias, as in
     `bin_predictions`; the threshold is where it rises to coverage (n + 1) / n for the
     last time. The coverage is at least `coverage - slack_`, whatever the distribution;
-    in simulations it was at least `coverage` to three digits, but scattered two to five
-    times as far from one calibration set to another. The noise must depend on the true
+    in simulations its mean was at least `coverage`, to their error. It scatters more,
+    about twice as far with 20 % of wrong labels. The noise must depend on the true
     class alone, and the matrix be right.
 
     Args:

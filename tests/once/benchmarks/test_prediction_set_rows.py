@@ -64,3 +64,37 @@ def test_sentences_are_covered_where_groups_are_given():
 def test_each_class_is_covered_by_a_threshold_of_its_own():
     rows = part("per_class")
     assert (rows["least"] > 0.898).all()
+
+
+def test_the_table_of_the_guide_is_that_of_the_rows():
+    page = "".join(p.read_text() for p in sorted((ROOT / "docs").glob("deciding*.md")))
+    chosen = ROWS.query(
+        "num_classes == 9 and model == 'over-confident' and method == 'lac' "
+        "and rows == 1000"
+    ).sort_values(["noise", "rate"], ascending=[False, True], na_position="first")
+    assert len(chosen) == 7
+    for _, row in chosen.iterrows():
+        clean = row["part"] == "clean"
+        name = "true" if clean else f"{row['noise']}, {row['rate']:.0%}"
+        cells = [
+            f"{row['coverage']:.3f}",
+            f"{row['scatter']:.3f}",
+            f"{row['size']:.2f}",
+        ]
+        for way in ("naive", "conservative"):
+            coverage, size = row[f"{way}_coverage"], row[f"{way}_size"]
+            cells += ["", ""] if clean else [f"{coverage:.3f}", f"{size:.2f}"]
+        line = f"| {name} | " + " | ".join(cells) + " |\n"
+        assert line.replace("%", " %").replace("|  |", "| |") in page, line
+    text = " ".join(page.split())
+    noisy, sure = part("noisy"), part("noisy").dropna(subset="conservative_coverage")
+    low, high = noisy["coverage"].min(), noisy["coverage"].max()
+    assert f"Over all {len(noisy)} settings with noise" in text
+    assert f"mean coverage was between {low:.3f} and {high:.3f}" in text
+    assert noisy.loc[noisy["coverage"].idxmax(), "rows"] == 50
+    least = sure["conservative_coverage"].min()
+    assert f"{len(sure)} had rows enough, it was at least {least:.3f}" in text
+    words = part("groups").set_index("rows").loc[200]
+    shares = words["coverage"], words["naive_coverage"]
+    with_groups, without = (f"{100 * share:.1f} %" for share in shares)
+    assert f"{with_groups} with `groups`, {without} without" in text
