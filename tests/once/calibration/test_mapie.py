@@ -5,6 +5,7 @@ may mean that MAPIE has changed: then change the page.
 """
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from keras_robust.calibration import PredictionSets
 from keras_robust.calibration._deciding.nonconformity import Nonconformity
 
+ROOT = Path(__file__).parents[3]
+PAGE = " ".join((ROOT / "docs" / "compared.md").read_text().split())
 RNG = np.random.default_rng(6)
 N, K = 400, 6
 REAL = RNG.dirichlet(np.full(K, 0.5), 2 * N)
@@ -111,6 +114,8 @@ def test_aps_that_is_not_random():
     assert coverage_of(found) == pytest.approx(0.8, abs=0.04)
     assert coverage_of(expected) > coverage_of(found) + 0.04
     assert expected.sum() > 1.1 * found.sum()
+    theirs, ours = (f"{100 * coverage_of(sets):.0f} %" for sets in (expected, found))
+    assert f"80 % were asked for, {theirs} in our test, ours {ours}" in PAGE
     # By MAPIE's own scores, had it drawn a 1 for every row: the class whose likelier
     # ones just reach the threshold is not in. It is the row of the threshold itself.
     ones = Draws(np.ones(N), np.ones(N))
@@ -147,6 +152,7 @@ def test_a_label_that_the_model_rules_out_is_covered_too():
     expected, _ = by_mapie("aps", y, p, p)
     found = PredictionSets(0.9, method="aps").fit(y, p).transform(p)
     assert expected[np.arange(400), y].mean() == 0.75
+    assert "in one row of four and 90 % are asked for, its sets cover 75 %" in PAGE
     assert found[np.arange(400), y].mean() == 1.0
 
 
