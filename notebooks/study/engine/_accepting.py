@@ -1,9 +1,11 @@
 """What can be accepted of a model: thresholds fitted on development labels."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from engine._config import RunConfig
 from engine._corpus import TAGS
@@ -150,3 +152,40 @@ def matrix_of_entities(
     if config.trusted_sentences:
         known = np.isin(clean.sentence, trusted_sentences(config, dev))
     return noise.matrix_from_pairs(noisy.correct[known], clean.correct[known], 2).matrix
+
+
+def kept_thresholds(table: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Counts thresholds of acceptance that keep on the test split what was asked.
+
+    Args:
+        table: The table `"acceptance"` of `read_results`; merged with that of the runs
+            for columns of it.
+        by: Columns to count by, besides what was accepted, the labels that thresholds
+            were fitted to, and the accuracy that was asked for. Defaults to none.
+
+    Returns:
+        A frame with a row for each of these: `runs` with a threshold, in how many it
+        `accepts` anything, in how many of these it is `kept`, and the mean `share` that
+        all accept.
+
+    Raises:
+        KeyError: If there is no such column.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from engine import kept_thresholds
+        >>> rows = {"unit": "entity", "labels": "noisy", "asked": 0.9}
+        >>> rows |= {"share": [0.5, 0.4, 0.0], "accuracy": [0.92, 0.88, None]}
+        >>> kept_thresholds(pd.DataFrame(rows)).to_dict("records")
+        [{'runs': 3, 'accepts': 2, 'kept': 1, 'share': 0.3}]
+    """
+    kept = table.assign(
+        accepts=table["share"] > 0, kept=table["accuracy"] >= table["asked"]
+    )
+    groups = kept.groupby([*by, "unit", "labels", "asked"])
+    return groups.agg(
+        runs=("share", "count"),
+        accepts=("accepts", "sum"),
+        kept=("kept", "sum"),
+        share=("share", "mean"),
+    )

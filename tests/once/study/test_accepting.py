@@ -1,6 +1,8 @@
 """What is accepted of a run's test split, against numbers counted by hand."""
 
+import engine
 import numpy as np
+import pandas as pd
 import pytest
 from engine._accepting import (
     acceptance_rows,
@@ -96,3 +98,22 @@ def test_where_no_entity_is_found_there_is_no_threshold():
     assert len(of_entities) == 6
     assert all(np.isnan(row["share"]) for row in of_entities)
     assert entity_scores(split, tags("O O O O"))["f1"] == 0
+
+
+def test_thresholds_are_counted_that_keep_what_was_asked():
+    nothing = float("nan")
+    rows = [
+        ("CE", 0.9, 0.5, 0.91),
+        ("CE", 0.9, 0.3, 0.89),
+        ("CE", 0.95, 0.0, nothing),
+        ("CE", 0.95, nothing, nothing),
+        ("SGCE", 0.9, 0.1, 0.9),
+    ]
+    table = pd.DataFrame(rows, columns=["loss", "asked", "share", "accuracy"])
+    table = table.assign(unit="word", labels="clean")
+    counts = engine.kept_thresholds(table, by=["loss"])
+    assert counts.loc["CE", "word", "clean", 0.9].tolist() == [2, 2, 1, 0.4]
+    assert counts.loc["CE", "word", "clean", 0.95].tolist() == [1, 0, 0, 0]
+    assert counts.loc["SGCE", "word", "clean", 0.9].tolist() == [1, 1, 1, 0.1]
+    counts = engine.kept_thresholds(table)
+    assert counts.loc["word", "clean", 0.9].tolist()[:3] == [3, 3, 2]
