@@ -109,8 +109,7 @@ def entity_predictions(
     """Returns a row for each predicted entity: how sure, of which type, right or not.
 
     A tagger's user accepts entities, not tags. The rows go into every measure, diagram
-    and threshold of this package: calibration by type of entity, or "accept what is
-    right in 95 of 100 cases".
+    and threshold of this package: calibration by type of entity, say.
 
     The predicted tags are the likeliest ones. An entity is right if the labels have one
     of the same tokens and the same type: seqeval's counting, whose precision is the
@@ -128,8 +127,8 @@ def entity_predictions(
             `"IOB2"`.
         confidence: How sure the model is of an entity, from the probabilities of its
             tokens' tags: `"min"`, the least of them; `"mean"`; or `"product"`, the
-            probability that all are right if each errs by itself. Tokens of an entity
-            err together, so that this is too low for long ones. Defaults to `"min"`.
+            probability that all are right if each errs by itself, too low for long
+            entities, whose tokens err together. Defaults to `"min"`.
         groups: For flat labels the sentence of each word: integers of their shape.
             Defaults to None: sentences are the first axis.
         from_logits: Whether `y_prob` holds logits. Defaults to False.
@@ -206,15 +205,13 @@ def _flat(y_true: Any, y_prob: Any, groups: Any) -> tuple[Any, Any, np.ndarray]:
     if ragged and groups is None:
         labels = [numeric(_OWNER, "y_true", one) for one in y_true]
         probs = [numeric(_OWNER, "y_prob", one) for one in y_prob]
-        lengths = [np.shape(one)[:1] for one in labels]
-        if lengths != [np.shape(one)[:1] for one in probs]:
+        lengths, others = ([one.shape[:1] for one in x] for x in (labels, probs))
+        if lengths != others:
             raise checks.invalid(
                 _OWNER,
                 "y_prob",
                 "of the sentences of `y_true`, each of its length",
-                f"{len(probs)} predictions of {len(labels)} sentences"
-                if len(probs) != len(labels)
-                else "another length of some of them",
+                f"lengths {others[:5]} for {lengths[:5]}",
                 "Pass an array of shape (length, K) for each.",
             )
         groups = np.repeat(np.arange(len(labels)), [size for (size,) in lengths])

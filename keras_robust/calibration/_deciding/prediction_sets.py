@@ -89,6 +89,11 @@ class PredictionSets:
             without noise, and with `conservative`. A float, or of shape `(K,)` for
             `per_class`.
 
+    Raises:
+        ValueError: If `coverage` is not in (0, 1), `method` is unknown, `noise_matrix`
+            no transition matrix or close to singular, or `lambda_reg` or `k_reg` below
+            0; or for a `seed` with `"lac"`, which draws nothing.
+
     Examples:
         >>> import numpy as np
         >>> from keras_robust.calibration import PredictionSets

@@ -204,7 +204,7 @@ def test_all_measures_diagrams_and_sets_take_the_rows():
         ({"y_true": [[1, 2], [0]]}, "`y_prob` must be of the sentences of `y_true`"),
         (
             {"y_true": [[1, 2], [0]], "y_prob": [PROB[:1], PROB[:2]]},
-            "another length of some of them",
+            r"lengths \[\(1,\), \(2,\)\] for \[\(2,\), \(1,\)\]",
         ),
     ],
 )
