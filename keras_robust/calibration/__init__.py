@@ -7,6 +7,13 @@ from keras_robust.calibration._bins.measured_value import MeasuredValue
 from keras_robust.calibration._bins.multilabel import bin_multilabel, multilabel_error
 from keras_robust.calibration._deciding.acceptance import Acceptance
 from keras_robust.calibration._deciding.acceptance_threshold import AcceptanceThreshold
+from keras_robust.calibration._deciding.entity_predictions import (
+    EntityPredictions,
+    entity_predictions,
+)
+from keras_robust.calibration._deciding.prediction_set_layer import PredictionSetLayer
+from keras_robust.calibration._deciding.prediction_sets import PredictionSets
+from keras_robust.calibration._deciding.set_coverage import SetCoverage
 from keras_robust.calibration._display.comparison import ReliabilityComparison
 from keras_robust.calibration._display.display import ReliabilityDisplay
 from keras_robust.calibration._recalibration.analytic import AnalyticCalibration
@@ -42,14 +49,18 @@ __all__ = [
     "AnalyticCalibration",
     "BrierDecomposition",
     "CalibrationReport",
+    "EntityPredictions",
     "IsotonicCalibration",
     "LikelihoodChoice",
     "MeasuredValue",
     "PlattScaling",
+    "PredictionSetLayer",
+    "PredictionSets",
     "ReliabilityBins",
     "ReliabilityComparison",
     "ReliabilityDisplay",
     "ScaleAndBias",
+    "SetCoverage",
     "Temperature",
     "TemperatureScaling",
     "VectorScaling",
@@ -62,6 +73,7 @@ __all__ = [
     "calibration_report",
     "choose_by_likelihood",
     "classwise_error",
+    "entity_predictions",
     "expected_calibration_error",
     "multilabel_error",
     "negative_log_likelihood",

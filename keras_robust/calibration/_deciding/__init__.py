@@ -1,1 +1,1 @@
-"""Decisions by confidence: what to accept, and what to leave open."""
+"""What to do with a confidence: accept it, or name a set of classes."""

@@ -1,5 +1,6 @@
 """Which of several models the labels that can be trusted speak for."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.arrays import numeric
-from keras_robust._inputs.class_ids import integer_labels
+from keras_robust._inputs.groups import group_of_rows
 from keras_robust._inputs.predictions import (
     Predictions,
     checked_distributions,
@@ -171,7 +171,8 @@ def choose_by_likelihood(
                 f"{rows.prob.shape[-1]} classes",
                 "Likelihoods of other classes do not compare.",
             )
-        group = _groups(groups, y_true, rows)
+        size = math.prod(np.shape(y_true))
+        group = group_of_rows(_OWNER, groups, size, rows.row)
         fold = _fold_of_rows(group, folds, seed)
         scores = rows.logits if from_logits else rows.prob
         with warnings.catch_warnings():  # what logits look like has been said
@@ -209,22 +210,6 @@ def _checked(candidates: Any, folds: Any, seed: Any) -> tuple[int, int]:
         checks.integer(_OWNER, "folds", folds, minimum=2, fix="5 is usual."),
         checks.integer(_OWNER, "seed", seed, minimum=0, fix="Pass 0, say."),
     )
-
-
-def _groups(groups: Any, y_true: Any, rows: Predictions) -> np.ndarray:
-    if groups is None:
-        return np.arange(len(rows.row))
-    member = integer_labels(_OWNER, "groups", groups).ravel()
-    size = numeric(_OWNER, "y_true", y_true).size
-    if member.size != size:
-        raise checks.invalid(
-            _OWNER,
-            "groups",
-            "of the shape of `y_true`",
-            f"{member.size} groups, {size} labels",
-            "Pass the number of its sentence for each word, say.",
-        )
-    return np.unique(member[rows.row], return_inverse=True)[1]
 
 
 def _fold_of_rows(group: np.ndarray, folds: int, seed: int) -> np.ndarray:

@@ -12,6 +12,7 @@ def area_under_risk_coverage(
     y_true: Any,
     y_prob: Any,
     *,
+    notion: str = "top_label",
     from_logits: bool = False,
     sample_weight: Any = None,
     ignore_class: int | None = -100,
@@ -30,6 +31,9 @@ def area_under_risk_coverage(
     Args:
         y_true: Labels, as in `bin_predictions`.
         y_prob: Predictions, as in `bin_predictions`.
+        notion: As in `bin_predictions`; with `"positive"`, those with the highest
+            probability of class 1 are kept, as of `entity_predictions`. Defaults to
+            `"top_label"`.
         from_logits: As in `bin_predictions`. Defaults to False.
         sample_weight: As in `bin_predictions`.
         ignore_class: As in `bin_predictions`. Defaults to -100.
@@ -56,6 +60,7 @@ def area_under_risk_coverage(
         "area_under_risk_coverage",
         y_true,
         y_prob,
+        notion=notion,
         from_logits=from_logits,
         sample_weight=sample_weight,
         ignore_class=ignore_class,

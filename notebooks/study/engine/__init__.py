@@ -1,5 +1,6 @@
 """The study of noise, robustness and calibration on CoNLL-2003 and NoiseBench."""
 
+from engine._accepting import kept_thresholds
 from engine._cache import unavailable
 from engine._claims import Claims, seeds_interval
 from engine._config import RunConfig
@@ -32,6 +33,7 @@ __all__ = [
     "TemplatePlane",
     "fetch_cifar10n",
     "grid",
+    "kept_thresholds",
     "patch_features",
     "read_cifar10",
     "read_cifar10n",

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
+from engine._accepting import acceptance_rows, risk_coverage_scores
 from engine._cache import corpus_name, kept, source_name
 from engine._config import DRAWN_NOISES, RunConfig
 from engine._corpus import TAGS
@@ -49,6 +50,8 @@ class RunResult:
         epochs: Measures after some epochs, for a run with `trace=True`.
         recalibration: Measures on the test split after each recalibration.
         trusted: For each sentence that was looked at again, the sum of its words' NLL.
+        acceptance: What thresholds of confidence, fitted to the development split,
+            accept of the test split.
 
     Examples:
         >>> import engine
@@ -63,6 +66,7 @@ class RunResult:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     recalibration: list[dict[str, Any]] = field(default_factory=list)
     trusted: list[dict[str, Any]] = field(default_factory=list)
+    acceptance: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Returns strict JSON; NaN becomes null."""
@@ -150,6 +154,7 @@ def run(
             _calibrators(config, trained, splits),
         ),
         trusted=trusted,
+        acceptance=acceptance_rows(config, splits, logits, _matrix(config, splits)),
     )
 
 
@@ -327,7 +332,10 @@ def _scores(splits: dict[str, Split], logits: dict[str, Any]) -> dict[str, float
     return {
         f"{name}_{measure}": value
         for name, scores in logits.items()
-        for measure, value in split_scores(splits[name], scores).items()
+        for measure, value in {
+            **split_scores(splits[name], scores),
+            **risk_coverage_scores(splits[name], scores),
+        }.items()
     }
 
 

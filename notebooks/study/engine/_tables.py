@@ -25,6 +25,7 @@ TABLES = {
     "epochs": "epochs",
     "recalibration": "recalibration",
     "trusted": "trusted",
+    "acceptance": "acceptance",
 }
 
 
@@ -74,8 +75,8 @@ def read_results(results: Any) -> dict[str, pd.DataFrame]:
 
     Returns:
         pandas DataFrames: `"runs"`, a row for each run; and with the column `key`, by
-        which they are joined, `"reliability"`, `"losses"`, `"epochs"` and
-        `"recalibration"`. See `RunResult`.
+        which they are joined, `"reliability"`, `"losses"`, `"epochs"`,
+        `"recalibration"`, `"trusted"` and `"acceptance"`. See `RunResult`.
 
     Raises:
         FileNotFoundError: If there are no results.

@@ -61,6 +61,11 @@ CALLS = {
     "PlattScaling": lambda d: fitted(
         calibration.PlattScaling(), d.yes[:, 0], d.prob[:, :1]
     ),
+    "PredictionSets": lambda d: [
+        calibration.PredictionSets(0.5, noise_matrix=d.matrix)
+        .fit(d.y, d.prob, groups=d.y)
+        .transform(d.prob)
+    ],
     "TemperatureScaling": lambda d: fitted(
         calibration.TemperatureScaling(), d.y, d.prob
     ),
@@ -93,6 +98,11 @@ CALLS = {
             d.y, {"one": d.prob}, folds=2, groups=d.y
         ).nll.values()
     ),
+    "entity_predictions": lambda d: [
+        calibration.entity_predictions(
+            d.y, d.prob, tags=NAMES, groups=d.y, confidence="product"
+        ).confidence
+    ],
     "expected_calibration_error": lambda d: [
         calibration.expected_calibration_error(d.y, d.prob, noise_matrix=matrix)
         for matrix in (None, d.matrix)
@@ -128,6 +138,7 @@ TAKE_NO_TENSOR = {
     "AnnotatorMatrices",
     "BrierDecomposition",
     "CalibrationReport",
+    "EntityPredictions",
     "LikelihoodChoice",
     "MatrixEstimate",
     "MeasuredValue",
@@ -135,6 +146,7 @@ TAKE_NO_TENSOR = {
     "RateEstimate",
     "ReliabilityBins",
     "RowsToCheck",
+    "SetCoverage",
     "classwise_error",
     "gamma_from_noise_rate",
     "multilabel_error",
@@ -142,7 +154,7 @@ TAKE_NO_TENSOR = {
     "pair_matrix",
     "symmetric_matrix",
 }
-LAYERS = {"Acceptance", "ScaleAndBias", "Temperature"}
+LAYERS = {"Acceptance", "PredictionSetLayer", "ScaleAndBias", "Temperature"}
 
 
 def tensor(values):

@@ -210,6 +210,10 @@ def test_risk_coverage_sees_the_order_only():
     assert area == pytest.approx(halves)
     assert area_under_risk_coverage([0, 1], [[0.9, 0.1], [0.6, 0.4]]) == 0.25
     assert area_under_risk_coverage([1, 0], [[0.9, 0.1], [0.6, 0.4]]) == 0.75
+    # Of class 1 alone, an unlikely one comes last: risks 0 and 1/2.
+    entities = [1, 0], [[0.9], [0.2]]
+    assert area_under_risk_coverage(*entities, notion="positive") == 0.25
+    assert area_under_risk_coverage(*entities) == 0
 
 
 @pytest.mark.parametrize("function", ALL)

@@ -24,6 +24,7 @@ OF_LABELS = {
     "smooth_ece": calibration.smooth_ece,
     "AcceptanceThreshold": calibration.AcceptanceThreshold().fit,
     "IsotonicCalibration": calibration.IsotonicCalibration().fit,
+    "PredictionSets": calibration.PredictionSets().fit,
     "TemperatureScaling": calibration.TemperatureScaling().fit,
     "VectorScaling": calibration.VectorScaling().fit,
 }
@@ -39,6 +40,8 @@ MAIN = {
     "MaximumCalibrationError": ("num_bins",),
     "MultilabelCalibrationError": ("num_labels",),
     "PlattScaling": (),
+    "PredictionSetLayer": ("threshold",),
+    "PredictionSets": ("coverage",),
     "ReliabilityBins": ("edges", "count", "confidence", "accuracy"),
     "ReliabilityComparison": ("bins",),
     "ReliabilityDisplay": ("bins",),
@@ -54,8 +57,10 @@ MAIN = {
 RESULTS = {
     "BrierDecomposition",
     "CalibrationReport",
+    "EntityPredictions",
     "LikelihoodChoice",
     "MeasuredValue",
+    "SetCoverage",
 }
 
 

@@ -21,7 +21,7 @@ def test_the_versions_are_those_that_are_installed():
         for line in (ROOT / "constraints.txt").read_text().split()
         if "==" in line
     )
-    for name in ("cleanlab", "keras", "netcal", "torchmetrics", "relplot"):
+    for name in ("cleanlab", "keras", "mapie", "netcal", "torchmetrics", "relplot"):
         major, minor = pinned[name].split(".")[:2]
         found = re.search(rf"\[{name}\]\(\S+\) ([0-9.]+)", PAGE, re.IGNORECASE)
         assert found[1] == f"{major}.{minor}", name

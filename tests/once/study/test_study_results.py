@@ -89,6 +89,7 @@ def result(key, loss="CE", traced=False, **row):
         epochs=[{"epoch": k, "memorised": None} for k in range(2)] if traced else [],
         recalibration=[{"method": "analytic", "ece": 0.1}],
         trusted=[{"sentence": 7, "words": 3, "nll": 0.5}],
+        acceptance=[{"unit": "word", "labels": "clean", "asked": 0.9}],
     )
 
 
@@ -119,7 +120,7 @@ def test_tables_and_single_files_are_joined_without_loss_or_repetition(tmp_path)
     engine.write_tables(tmp_path)
     remove_files(tmp_path)
     save(tmp_path, three)
-    counts = dict(zip(TABLES, (3, 6, 9, 2, 3, 3)))
+    counts = dict(zip(TABLES, (3, 6, 9, 2, 3, 3, 3)))
     assert lengths(tmp_path) == counts
     engine.write_tables(tmp_path)
     assert lengths(tmp_path) == counts

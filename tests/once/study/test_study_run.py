@@ -45,7 +45,14 @@ def assert_same(result, other):
     for name, value in result.row.items():
         if name != "seconds":
             np.testing.assert_equal(other.row[name], value, err_msg=name)
-    for name in ("reliability", "losses", "epochs", "recalibration", "trusted"):
+    for name in (
+        "reliability",
+        "losses",
+        "epochs",
+        "recalibration",
+        "trusted",
+        "acceptance",
+    ):
         np.testing.assert_equal(getattr(other, name), getattr(result, name))
 
 
