@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 def code_of(section):
-    text = "".join(page.read_text() for page in sorted(DOCS.glob("deciding*.md")))
+    text = (DOCS / "deciding.md").read_text()
     part = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.M)[1]
     return re.findall(r"```python\n(.*?)```", part, re.DOTALL)
 
