@@ -157,6 +157,26 @@ def _uneven() -> Iterable[RunConfig]:
     ]
 
 
+def _acceptance() -> Iterable[RunConfig]:
+    losses: tuple[dict[str, Any], ...] = (
+        {"loss": "CE"},
+        {"loss": "GCE", "q": 0.6},
+        {"loss": "SGCE", "q": 0.6, "smoothing": 0.1},
+        {"loss": "CE", "span_smoothing": 0.2},
+        {"loss": "GammaCE", "gamma_rule": "true_rate"},
+    )
+    drawn = [
+        RunConfig(noise_rate=rate, **loss)
+        for rate, loss in product((0.0, 0.2, 0.4), losses)
+    ]
+    ways = ({"loss": "CE"}, _corrected("trusted"))
+    people = [
+        RunConfig(noise=noise, trusted_sentences=100, **way)
+        for way, noise in product(ways, ANNOTATORS)
+    ]
+    return [*drawn, *people]
+
+
 def _spans() -> Iterable[RunConfig]:
     noisy: tuple[dict[str, Any], ...] = (
         {"loss": "CE"},
@@ -185,6 +205,7 @@ _GRIDS: dict[str, Callable[[], Iterable[RunConfig]]] = {
     "people_sizes": _people_sizes,
     "people_without_warmup": _people_without_warmup,
     "uneven": _uneven,
+    "acceptance": _acceptance,
 }
 GRID_NAMES = tuple(_GRIDS)
 
@@ -203,7 +224,8 @@ def grid(name: str, *, seeds: int = 3, **changes: Any) -> list[RunConfig]:
             a hundred sentences that were looked at again make of the labels of six
             annotators; `"people_others"`, other ways, with them and without;
             `"people_sizes"`, 25 to 500 such sentences; `"people_without_warmup"`;
-            `"uneven"`, drawn noise that is not even over the classes.
+            `"uneven"`, drawn noise that is not even over the classes; `"acceptance"`,
+            what can be accepted of models, under drawn noise and of people's labels.
         seeds: Number of seeds, from 0. Defaults to 3.
         **changes: Fields of `RunConfig` to change in every run, such as
             `train_sentences=None`.
