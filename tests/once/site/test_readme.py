@@ -27,7 +27,7 @@ def test_the_code_runs_and_prints_numbers(capsys, tmp_path, monkeypatch):
         r"ECE, 15 bins of equal width +([0-9.]+)", capsys.readouterr().out
     )
     assert float(printed[1]) == pytest.approx(float(values["ece"]), abs=1e-4)
-    assert Path("report.html").read_text().count("<svg") == 1
+    assert Path("report.html").read_text().count("<svg") == 2
     assert f"{len(names['report'].measures)} measures" in README
 
 
