@@ -62,22 +62,33 @@ def loss_step(loss: Any, mode: str, arrays: tuple[Any, ...]) -> Any:
 def measured(
     mode: str, shape: tuple[int, int], kinds: Sequence[str], rounds: int
 ) -> list[dict[str, Any]]:
-    """Returns the rows of a shape; all kinds of labels take turns."""
-    steps = {}
-    for kind in kinds:
-        ignored = kind == "30 % ignored"
-        arrays = data(shape, ignored, kind == "weighted")
-        for name, loss in losses(ignored).items():
-            steps[kind, name] = loss_step(loss, mode, arrays)
-    seconds = in_turns(steps, rounds=rounds)
+    """Returns the rows of a shape.
+
+    The losses take turns for each kind of labels, for `ratio`, and the kinds of labels
+    for each loss, for `over_all`.
+    """
+    steps = {kind: _steps(mode, shape, kind) for kind in kinds}
+    over = {}
+    for name in steps["all"]:
+        of_kinds = {kind: named[name] for kind, named in steps.items()}
+        taken = in_turns(of_kinds, rounds=-(-rounds // 3))
+        for kind in kinds:
+            over[kind, name] = float(np.median(taken[kind] / taken["all"]))
     about = {"mode": mode, "shape": " x ".join(map(str, shape)), "dtype": "float32"}
     made = []
-    for kind in kinds:
-        part = {name: taken for (of, name), taken in seconds.items() if of == kind}
-        for row in rows(part, CE, **about, labels=kind):
-            over = part[row["name"]] / seconds["all", row["name"]]
-            made.append({**row, "over_all": float(np.median(over))})
+    for kind, named in steps.items():
+        taken = in_turns(named, rounds=rounds)
+        for row in rows(taken, CE, **about, labels=kind):
+            made.append({**row, "over_all": over[kind, row["name"]]})
     return made
+
+
+def _steps(mode: str, shape: tuple[int, int], kind: str) -> dict[str, Any]:
+    ignored = kind == "30 % ignored"
+    arrays = data(shape, ignored, kind == "weighted")
+    return {
+        name: loss_step(loss, mode, arrays) for name, loss in losses(ignored).items()
+    }
 
 
 if __name__ == "__main__":
