@@ -78,8 +78,8 @@ def measured(
     made = []
     for kind, named in steps.items():
         taken = in_turns(named, rounds=rounds)
-        for row in rows(taken, CE, **about, labels=kind):
-            made.append({**row, "over_all": over[kind, row["name"]]})
+        found = rows(taken, CE, **about, labels=kind)
+        made += [{**row, "over_all": over[kind, row["name"]]} for row in found]
     return made
 
 
