@@ -14,7 +14,7 @@ QUESTIONS = {
     "losses": {"losses"},
     "forward_correction": {"forward correction"},
     "memory": {"memory", "large vocabulary memory"},
-    "large_vocabulary": {"large vocabulary"},
+    "large_vocabulary": {"large vocabulary", "chunks"},
     "metrics": {"metrics"},
     "fit": {"fit step"},
     "first_fit": {"first fit"},
