@@ -41,7 +41,8 @@ def row_terms(logits: Any, labels: Any, live: Any, q: float | None) -> tuple[Any
     if is_traced():
         return plain.row_terms(logits, labels, live, q)
     log_p, cost_of_all = _RowTerms.apply(_flat(logits), labels, live, q)
-    return log_p.view(live.shape), q if q is None else cost_of_all.view(live.shape)
+    cost_of_all = None if q is None else cost_of_all.view(live.shape)
+    return log_p.view(live.shape), cost_of_all
 
 
 def row_costs(loss: Any, logits: Any, labels: Any, live: Any, broken: Any) -> Any:
@@ -90,7 +91,7 @@ class _RowCosts(torch.autograd.Function):
         cost, weight, ctx.share = loss._cost_and_weight(
             *terms, ctx.rows.labels, logits.shape[-1]
         )
-        broken = broken.view(-1, 1)
+        broken = broken.reshape(-1, 1)
         ctx.loss, ctx.weight = loss, weight.masked_fill_(broken, math.nan)
         return cost.masked_fill_(broken, math.nan).masked_fill_(ctx.rows.dead, 0.0)
 
@@ -137,7 +138,7 @@ class _Rows(NamedTuple):
 def _forward(
     logits: Any, labels: Any, live: Any, q: float | None, wanted: bool
 ) -> tuple[_Rows, Any, Any]:
-    labels, dead = labels.reshape(-1, 1).long(), live.logical_not().view(-1, 1)
+    labels, dead = labels.reshape(-1, 1).long(), live.logical_not().reshape(-1, 1)
     if not at_once(logits):
         kept, scale, log_p, cost_of_all = _terms_in_blocks(logits, labels, q, wanted)
     else:

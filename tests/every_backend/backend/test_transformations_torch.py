@@ -116,6 +116,16 @@ def test_without_a_gradient_no_softmax_is_kept(monkeypatch):
     assert sizes == [30]
 
 
+def test_labels_and_logits_may_have_any_strides():
+    labels, logits = torch.arange(12).view(3, 4) % 5, torch.randn(3, 4, 5)
+    for loss in (GCE(from_logits=True), SGCE(from_logits=True)):
+        turned = logits.transpose(0, 1).requires_grad_(True)
+        value = loss(labels.T, turned)
+        value.backward()
+        torch.testing.assert_close(value.detach(), loss(labels, logits))
+        assert turned.grad.abs().sum() > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [GCE(from_logits=True), SGCE(from_logits=True)])
 def test_a_compiled_loss_is_the_loss(loss):
