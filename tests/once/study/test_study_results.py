@@ -29,6 +29,7 @@ SIZES = {
     "people_sizes": 4 * 4 * 2,
     "people_without_warmup": 3 * 2,
     "uneven": 7 * 2 * 2,
+    "acceptance": 3 * 5 + 2 * 6,
 }
 
 
@@ -47,8 +48,9 @@ def test_a_run_in_two_grids_is_made_once():
     # Without smoothing: cross entropy and GCE at q 0.6 and 0.8, at three rates.
     assert len(rates["f1"] & rates["calibration"]) == 3 * 3
     every = {c.key() for name in GRID_NAMES for c in engine.grid(name, seeds=1)}
-    # And cross entropy on clean labels is in `spans` too.
-    assert len(every) == sum(SIZES.values()) - 3 * 3 - 1
+    # And cross entropy on clean labels is in `spans` too, and of `acceptance` all but
+    # three cells are in others.
+    assert len(every) == sum(SIZES.values()) - 3 * 3 - 1 - 24
 
 
 def test_the_f1_grid_is_noise_rate_times_q():
