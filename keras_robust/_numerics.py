@@ -14,6 +14,9 @@ NEGLIGIBLE_Q = 1e-20
 # From here on, γ + (1 - γ) p is a normal number of float32 whatever p is.
 SAFE_FLOOR = 1e-30
 
+# From here on, that is exact enough as 1 - (1 - γ) (1 - p).
+HIGH_FLOOR = 0.05
+
 # A finite number in place of log(0), less than any logarithm of float32 or float64.
 LOG_OF_ZERO = -1e30
 
@@ -103,14 +106,16 @@ def log_raised(log_p: Any, log_floor: Any, rest: Any, log_rest: Any) -> Any:
     return ops.where(near, close, log_add(log_p + log_rest, log_floor))
 
 
-def log_raised_and_share(log_p: Any, floor: Any, rest: Any) -> tuple[Any, Any]:
+def log_raised_and_share(
+    log_p: Any, floor: Any, rest: Any, *, high: bool
+) -> tuple[Any, Any]:
     """Returns log(γ + (1 - γ) p) and p / (γ + (1 - γ) p), not to be differentiated.
 
     The former falls by (1 - γ) times the latter as log p does. `floor` is γ, a number
-    or a tensor, at least SAFE_FLOOR, and `rest` is 1 - γ.
+    or a tensor, at least SAFE_FLOOR, or at least HIGH_FLOOR if `high`; `rest` is 1 - γ.
     """
     p, missing = ops.exp(log_p), rest * ops.expm1(log_p)
-    if isinstance(floor, float) and floor > 0.05:  # nothing cancels
+    if high:  # nothing cancels
         return ops.log1p(missing), p / (missing + 1.0)
     raised = rest * p + floor
     logarithm = ops.where(missing > -0.5, ops.log1p(missing), ops.log(raised))

@@ -246,6 +246,7 @@ class _Drawn:
         )
         self._linear = np.stack([np.log(here), gamma, rest], axis=-1)
         self._some_never = bool(never.any())
+        self._high = bool((never | (gamma >= _numerics.HIGH_FLOOR)).all())
         self.knows_weight = bool((never | (gamma >= _numerics.SAFE_FLOOR)).all())
 
     def log_given(self, log_p: Any, labels: Any) -> Any:
@@ -267,7 +268,9 @@ class _Drawn:
             self._linear, dtype=_numerics.standard_dtype(log_p)
         )
         log_here, floor, rest = ops.unstack(ops.take(columns, labels, axis=0), 3, -1)
-        raised, share = _numerics.log_raised_and_share(log_p, floor, rest)
+        raised, share = _numerics.log_raised_and_share(
+            log_p, floor, rest, high=self._high
+        )
         weight = rest * share
         if self._some_never:
             never = floor == 0

@@ -197,7 +197,10 @@ class GammaCE(RobustLoss):
             return _numerics.box_cox_cost_and_weight(log_p, gamma)
         if gamma < _numerics.SAFE_FLOOR:
             return self._ungated(log_p), self._weight(log_p)
-        raised, share = _numerics.log_raised_and_share(log_p, gamma, 1.0 - gamma)
+        high = gamma >= _numerics.HIGH_FLOOR
+        raised, share = _numerics.log_raised_and_share(
+            log_p, gamma, 1.0 - gamma, high=high
+        )
         return raised / (gamma - 1.0), share
 
     def _ungated(self, log_p: Any) -> Any:
