@@ -261,6 +261,34 @@ def test_the_guide_to_labels_from_people_says_what_other_ways_gain():
     }
     told = f"({min(filtered.values()):+.1f} to {max(filtered.values()):+.1f})"
     assert f"on four kinds {told.replace('-', '−')}" in text
+    ways = {
+        "relabelled": {"targets": "relabelled"},
+        "gce": {"matrix_rule": "trusted", "q": 0.3, **corrected},
+        "taught": {"matrix_rule": "trusted", "train_on_trusted": True, **corrected},
+    }
+    more = {
+        way: [
+            100 * (run(noise, **options)["test_f1"] - run(noise)["test_f1"])
+            for noise in ("crowd", "distant", "llm", "weak")[
+                : 3 if way == "taught" else 4
+            ]
+        ]
+        for way, options in ways.items()
+    }
+    signed = text.replace("−", "-")
+    relabelled, gce, taught = more.values()
+    assert f"epochs ({min(relabelled):+.1f} to {max(relabelled):+.1f}, the" in signed
+    assert f"the matrix ({min(gce):+.1f} to {max(gce):+.1f}): both gain less" in signed
+    told = "(crowd {:+.1f}, distant {:+.1f}), little elsewhere (LLM {:+.1f})"
+    assert told.format(*taught) in signed
+    left = [
+        after[run(noise, **ways["taught"]).name]
+        for noise in ("crowd", "distant", "llm")
+    ]
+    assert f"leave an ECE of {min(left):.3f} to {max(left):.3f}." in text
+    for i, noise in enumerate(("crowd", "distant", "llm", "weak")):
+        own = run(noise, targets="posterior")["test_f1"] - run(noise)["test_f1"]
+        assert max(relabelled[i], gce[i]) < 100 * own
     for noise in ("crowd", "distant", "llm", "weak", "crowdbest", "expert"):
         after_nll = rows("study_recalibration").query("method == 'temperature_trusted'")
         nll = after_nll.set_index("key")["nll"]
