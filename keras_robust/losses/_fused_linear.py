@@ -10,8 +10,8 @@ from keras_robust._inputs import checks, sample_weights
 from keras_robust._inputs.labels import class_ids, dense
 from keras_robust.losses._robust_loss import RobustLoss
 
-# Logits of a chunk of rows on a CPU, and at least elsewhere: 16 MB of float32. Half is
-# up to a fifth slower, twice as many save 4 to 7 % of the time.
+# Logits of a chunk of rows on a CPU, and at least elsewhere: 16 MB of float32. Half as
+# many are up to a fifth slower, twice as many save less than a tenth.
 _LOGITS = 1 << 22
 
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum")
