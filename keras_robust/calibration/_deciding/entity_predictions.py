@@ -218,7 +218,7 @@ def _flat(y_true: Any, y_prob: Any, groups: Any) -> tuple[Any, Any, np.ndarray]:
         return np.concatenate(labels), np.concatenate(probs), groups
     labels = numeric(_OWNER, "y_true", y_true)
     if groups is not None:
-        return labels, y_prob, group_of_positions(_OWNER, groups, labels.size)
+        return labels, y_prob, group_of_positions(_OWNER, groups, labels.shape)
     if labels.ndim < 2:
         raise checks.invalid(
             _OWNER,

@@ -194,7 +194,7 @@ def test_all_measures_diagrams_and_sets_take_the_rows():
         ({"tags": BIO[:3]}, "`tags` must be as many as the 5 classes"),
         (
             {"tags": BIO, "scheme": "BILOU", "groups": [0] * 5},
-            "`groups` must be of the",
+            "`groups` must be one for",
         ),
         ({"y_true": LABELS}, r"of shape \(sentences, length\), or flat with `groups`"),
         ({"y_true": LABELS[None] + 4}, "`y_true` must be whole class ids"),
