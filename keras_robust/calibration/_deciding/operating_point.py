@@ -171,5 +171,4 @@ def _between(score: np.ndarray, accepted: int, dtype: np.dtype) -> float:
     last, next_ = score[accepted - 1], score[accepted]
     # In the dtype of the predictions, in which a model will compare it.
     middle = float(np.asarray((last + next_) / 2, dtype).astype("float64"))
-    # A single output p may stand for 1 - p, which its dtype does not hold.
-    return middle if next_ < middle <= last else float(last)
+    return middle if middle > next_ else float(last)
