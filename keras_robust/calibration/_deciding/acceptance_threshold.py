@@ -141,8 +141,8 @@ class AcceptanceThreshold:
             groups: What was drawn at random as a whole, such as the sentence of each
                 word or the patient of each image: integers of the shape of the labels.
                 Rows of one group go wrong together, so that they are less worth; the
-                promise is over groups that are drawn like these. Defaults to None: each
-                row by itself.
+                promise is over groups that are drawn like these, none far larger than
+                the largest here. Defaults to None: each row by itself.
             by: What has a threshold of its own, such as the type of each entity: names
                 or numbers of the shape of the labels. The promise holds for each value
                 by itself, not for all at once. One of too few rows accepts nothing,

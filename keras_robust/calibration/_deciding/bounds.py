@@ -108,8 +108,7 @@ def _chance(misses: int, rank: int, rate: float) -> float:
     """Returns the chance of at most so many misses, of more rows than that."""
     from scipy.special import betainc
 
-    # As `scipy.special.bdtr`, which takes no more than 2**31 rows.
-    return float(betainc(float(rank - misses), misses + 1.0, rate))
+    return float(betainc(float(rank - misses), misses + 1.0, rate))  # bdtr has 32 bits
 
 
 def _allowed(rank: int, rate: float, error: float) -> int:

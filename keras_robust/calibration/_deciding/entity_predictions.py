@@ -214,25 +214,22 @@ def _flat(y_true: Any, y_prob: Any, groups: Any) -> tuple[Any, Any, np.ndarray]:
         wanted = [(*one.shape[:1], classes) for one in labels]
         found = [one.shape for one in probs]
         if found != wanted:
-            raise checks.invalid(
-                _OWNER,
-                "y_prob",
-                "of the sentences of `y_true`, each of shape (length, K)",
-                f"shapes {found[:5]} for labels of {[x.shape for x in labels][:5]}",
-                "Batches of padded sentences: concatenate them to one array.",
+            what = "of the sentences of `y_true`, each of shape (length, K)"
+            received = (
+                f"shapes {found[:5]} for labels of {[x.shape for x in labels][:5]}"
             )
+            fix = "Batches of padded sentences: concatenate them to one array."
+            raise checks.invalid(_OWNER, "y_prob", what, received, fix)
         groups = np.repeat(np.arange(len(labels)), [len(one) for one in labels])
         return np.concatenate(labels), np.concatenate(probs), groups
     labels = numeric(_OWNER, "y_true", y_true)
     if groups is not None:
         return labels, y_prob, group_of_positions(_OWNER, groups, labels.shape)
     if labels.ndim < 2 or np.ndim(y_prob) == 2:
+        what = "of shape (sentences, length), or flat with `groups`"
+        fix = "Pass the number of its sentence for each word as `groups`."
         raise checks.invalid(
-            _OWNER,
-            "y_true",
-            "of shape (sentences, length), or flat with `groups`",
-            f"y_true.shape={labels.shape}",
-            "Pass the number of its sentence for each word as `groups`.",
+            _OWNER, "y_true", what, f"y_true.shape={labels.shape}", fix
         )
     size = int(np.prod(labels.shape[1:]))
     return labels, y_prob, np.repeat(np.arange(len(labels)), size)
