@@ -89,7 +89,7 @@ class Acceptance(keras.layers.Layer):
         prob = ops.sigmoid(given) if size == 1 else ops.softmax(given, axis=self.axis)
         # By the odds against it: close to 1, confidences in float32 are all alike.
         limit = max(1 / self.threshold - 1, _NO_ODDS) if self.threshold else math.inf
-        limit = limit if math.isfinite(self.threshold) else -1.0
+        limit = limit if self.threshold <= 1 else -1.0
         return {"probabilities": prob, "accepted": self._odds(given) <= limit}
 
     def _confidence(self, prob: Any) -> Any:

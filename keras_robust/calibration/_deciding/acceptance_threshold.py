@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.arrays import as_numpy
 from keras_robust._inputs.class_ids import integer_labels
 from keras_robust._inputs.matrices import correction
 from keras_robust._inputs.options import (
@@ -17,6 +16,7 @@ from keras_robust._inputs.options import (
 from keras_robust.calibration._deciding.acceptance import Acceptance
 from keras_robust.calibration._deciding.decided_rows import (
     confidences,
+    parts,
     read_decided,
     thresholds_by,
 )
@@ -141,8 +141,8 @@ class AcceptanceThreshold:
             groups: What was drawn at random as a whole, such as the sentence of each
                 word or the patient of each image: integers of the shape of the labels.
                 Rows of one group go wrong together, so that they are less worth; the
-                promise is over groups that are drawn like these. Defaults to None: each
-                row by itself.
+                promise is over groups that are drawn like these, none far larger than
+                the largest here. Defaults to None: each row by itself.
             by: What has a threshold of its own, such as the type of each entity: names
                 or numbers of the shape of the labels. The promise holds for each value
                 by itself, not for all at once. One of too few rows accepts nothing,
@@ -170,11 +170,12 @@ class AcceptanceThreshold:
             groups = integer_labels(_OWNER, "groups", groups)
             groups = rows.of_positions("groups", groups)
         how = (self.accuracy, self.confidence, self._undone)
-        part = None if by is None else rows.of_positions("by", as_numpy(by))
-        self._points = points_by(rows.events, part, *how, groups)
+        part = None if by is None else rows.of_positions("by", parts(_OWNER, by))
+        points = points_by(rows.events, part, *how, groups)
         if by is None:
-            check_enough(_OWNER, self._points[None], rows.events, *how, groups)
-        self._is_split = by is not None
+            check_enough(_OWNER, points[None], rows.events, *how, groups)
+        self._points, self._is_split = points, by is not None
+        self._num_classes = rows.num_classes
         for name in ("threshold", "share", "accuracy", "lower", "num_accepted"):
             found = {key: getattr(one, name) for key, one in self._points.items()}
             setattr(self, f"{name}_", found if self._is_split else found[None])
@@ -197,10 +198,12 @@ class AcceptanceThreshold:
 
         Raises:
             ValueError: If `fit` was not called, a prediction is NaN or no probability,
-                or `by` is missing, of another shape, or of a value `fit` did not see.
+                the classes
+                are not those of `fit`, or `by` is missing, of another shape, or of a
+                value `fit` did not see.
         """
         self._check_fitted()
-        confidence = confidences(_OWNER, y_prob, **self._form)
+        confidence = confidences(_OWNER, y_prob, self._num_classes, **self._form)
         threshold = self.threshold_
         if self._is_split:
             threshold = thresholds_by(_OWNER, threshold, by, confidence.shape)

@@ -82,40 +82,41 @@ def _first_rank(
     rate: float, error: float, agree: float, often: float
 ) -> tuple[int, int]:
     """Returns the first rank that right rows pass so often, and how many may miss."""
-    from scipy.special import bdtr
-
     allowed = 0
     while True:
         rank = _least_rank(allowed, rate, error)
-        if agree == 1 or bdtr(allowed, rank, 1 - agree) >= often:
+        if agree == 1 or _chance(allowed, rank, agree) >= often:
             return rank, allowed
         allowed = max(allowed + 1, int(allowed * 1.02))
 
 
 def _least_rank(misses: int, rate: float, error: float) -> int:
     """Returns the least n with P(at most so many misses of n at `rate`) <= `error`."""
-    from scipy.special import bdtr
-
     low, high = misses, misses + 1  # `low` is too few
-    while bdtr(misses, high, 1 - rate) > error:
+    while _chance(misses, high, rate) > error:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        if bdtr(misses, middle, 1 - rate) > error:
+        if _chance(misses, middle, rate) > error:
             low = middle
         else:
             high = middle
     return high
 
 
+def _chance(misses: int, rank: int, rate: float) -> float:
+    """Returns the chance of at most so many misses, of more rows than that."""
+    from scipy.special import betainc
+
+    return float(betainc(float(rank - misses), misses + 1.0, rate))  # bdtr has 32 bits
+
+
 def _allowed(rank: int, rate: float, error: float) -> int:
     """Returns how many of so many rows may miss, -1 if none may."""
-    from scipy.special import bdtr
-
     low, high = -1, rank  # `high` are too many
     while high - low > 1:
         middle = (low + high) // 2
-        if bdtr(middle, rank, 1 - rate) > error:
+        if _chance(middle, rank, rate) > error:
             high = middle
         else:
             low = middle

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_robust._inputs import checks
 from keras_robust._inputs.arrays import as_numpy, numeric
+from keras_robust._inputs.groups import one_for_each
 from keras_robust._inputs.matrices import Correction
 from keras_robust._inputs.options import checked_axis
 from keras_robust._inputs.predictions import (
@@ -24,25 +25,19 @@ class DecidedRows(NamedTuple):
         owner: Who reads them, for errors.
         events: The rows.
         row: Where they were among all positions, int64 of shape `(N,)`.
-        num_positions: How many of these there are.
+        positions: Their shape, that of `y_prob` without its axis of classes.
+        num_classes: How many classes were predicted, 2 for a single output.
     """
 
     owner: str
     events: Events
     row: np.ndarray
-    num_positions: int
+    positions: tuple
+    num_classes: int
 
     def of_positions(self, argument: str, values: np.ndarray) -> np.ndarray:
         """Returns the values of the rows, of an array with one for each position."""
-        if values.size != self.num_positions:
-            raise checks.invalid(
-                self.owner,
-                argument,
-                f"one for each of the {self.num_positions} labels",
-                f"{argument}.shape={values.shape}",
-                "Pass an array of the shape of the labels, ignored ones included.",
-            )
-        return values.ravel()[self.row]
+        return one_for_each(self.owner, argument, values, self.positions)[self.row]
 
 
 def read_decided(
@@ -81,12 +76,20 @@ def read_decided(
             "Pass held-out labels.",
         )
     events = events_of(owner, predictions, notion, undone)
-    size = scores.size // scores.shape[axis]
-    return DecidedRows(owner, events, predictions.row, size)
+    positions = list(scores.shape)
+    del positions[axis]
+    num_classes = predictions.prob.shape[-1]
+    return DecidedRows(owner, events, predictions.row, tuple(positions), num_classes)
 
 
 def confidences(
-    owner: str, y_prob: Any, *, notion: str, from_logits: bool, axis: int
+    owner: str,
+    y_prob: Any,
+    num_classes: int,
+    *,
+    notion: str,
+    from_logits: bool,
+    axis: int,
 ) -> np.ndarray:
     """Returns the confidences of predictions, without the axis of classes."""
     scores = numeric(owner, "y_prob", y_prob)
@@ -102,7 +105,33 @@ def confidences(
         axis=axis,
     )
     checked_distributions(owner, predictions)
+    if predictions.prob.shape[-1] != num_classes:
+        raise checks.invalid(
+            owner,
+            "y_prob",
+            f"of the {num_classes} classes of `fit`",
+            f"{predictions.prob.shape[-1]} classes",
+            "Fit again for another model.",
+        )
     return events_of(owner, predictions, notion).confidence.reshape(shape)
+
+
+def parts(owner: str, by: Any) -> np.ndarray:
+    """Returns what has a threshold of its own, if none of it is missing."""
+    values = as_numpy(by)
+    try:
+        kinds = np.unique(values).tolist()
+    except TypeError:  # of values that do not compare, as None and a name
+        kinds = [None]
+    if any(kind is None or kind != kind for kind in kinds):
+        raise checks.invalid(
+            owner,
+            "by",
+            "of names or of numbers, none missing",
+            f"by={by!r:.60}",
+            "Give those without one a name of their own.",
+        )
+    return values
 
 
 def thresholds_by(

@@ -66,8 +66,11 @@ class EntityPredictions:
         return len(self.correct)
 
     def __getitem__(self, where: Any) -> "EntityPredictions":
-        """Returns some of the rows: by a mask, indices or a slice."""
-        return EntityPredictions(*(getattr(self, f.name)[where] for f in fields(self)))
+        """Returns some of the rows: by a mask, an index, indices or a slice."""
+        columns = (getattr(self, f.name) for f in fields(self))
+        if isinstance(where, (int, np.integer)):
+            where = [where]  # one row: still rows
+        return EntityPredictions(*(column[where] for column in columns))
 
     def to_frame(self) -> Any:
         """Returns a pandas.DataFrame with a column for each attribute.
@@ -205,27 +208,28 @@ def _flat(y_true: Any, y_prob: Any, groups: Any) -> tuple[Any, Any, np.ndarray]:
     if ragged and groups is None:
         labels = [numeric(_OWNER, "y_true", one) for one in y_true]
         probs = [numeric(_OWNER, "y_prob", one) for one in y_prob]
-        lengths, others = ([one.shape[:1] for one in x] for x in (labels, probs))
-        if lengths != others:
-            raise checks.invalid(
-                _OWNER,
-                "y_prob",
-                "of the sentences of `y_true`, each of its length",
-                f"lengths {others[:5]} for {lengths[:5]}",
-                "Pass an array of shape (length, K) for each.",
+        classes = next((one.shape[-1] for one in probs if one.size), 0)
+        # An empty list has no axis of classes.
+        probs = [one if one.size else one.reshape(0, classes) for one in probs]
+        wanted = [(*one.shape[:1], classes) for one in labels]
+        found = [one.shape for one in probs]
+        if found != wanted:
+            what = "of the sentences of `y_true`, each of shape (length, K)"
+            received = (
+                f"shapes {found[:5]} for labels of {[x.shape for x in labels][:5]}"
             )
-        groups = np.repeat(np.arange(len(labels)), [size for (size,) in lengths])
+            fix = "Batches of padded sentences: concatenate them to one array."
+            raise checks.invalid(_OWNER, "y_prob", what, received, fix)
+        groups = np.repeat(np.arange(len(labels)), [len(one) for one in labels])
         return np.concatenate(labels), np.concatenate(probs), groups
     labels = numeric(_OWNER, "y_true", y_true)
     if groups is not None:
-        return labels, y_prob, group_of_positions(_OWNER, groups, labels.size)
-    if labels.ndim < 2:
+        return labels, y_prob, group_of_positions(_OWNER, groups, labels.shape)
+    if labels.ndim < 2 or np.ndim(y_prob) == 2:
+        what = "of shape (sentences, length), or flat with `groups`"
+        fix = "Pass the number of its sentence for each word as `groups`."
         raise checks.invalid(
-            _OWNER,
-            "y_true",
-            "of shape (sentences, length), or flat with `groups`",
-            f"y_true.shape={labels.shape}",
-            "Pass the number of its sentence for each word as `groups`.",
+            _OWNER, "y_true", what, f"y_true.shape={labels.shape}", fix
         )
     size = int(np.prod(labels.shape[1:]))
     return labels, y_prob, np.repeat(np.arange(len(labels)), size)

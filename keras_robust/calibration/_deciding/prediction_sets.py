@@ -261,13 +261,16 @@ class PredictionSets:
         count = self._count if known else math.nan
         return SetCoverage.of(sets, mass, self.coverage, count)
 
-    def as_layer(self, **kwargs: Any) -> keras.layers.Layer:
+    def as_layer(
+        self, *, from_logits: bool | None = None, **kwargs: Any
+    ) -> keras.layers.Layer:
         """Returns a layer that makes a model's outputs the sets of its predictions.
 
-        Give it the output of logits (with `from_logits=True`) or of probabilities, and
-        make a model with both outputs. Save the whole.
+        Make a model with both outputs, and save the whole.
 
         Args:
+            from_logits: Whether the model's outputs are logits. Defaults to None: as
+                for `y_prob`.
             **kwargs: Arguments of `keras.layers.Layer`, such as `name`.
 
         Returns:
@@ -295,7 +298,7 @@ class PredictionSets:
             method=self.method,
             lambda_reg=self._score.lambda_reg,
             k_reg=self._score.k_reg,
-            from_logits=self.from_logits,
+            from_logits=self.from_logits if from_logits is None else from_logits,
             **kwargs,
         )
 
@@ -318,8 +321,9 @@ class PredictionSets:
     def _mass(self, rows: Predictions, groups: Any, y_prob: Any) -> np.ndarray:
         if groups is None:
             return class_mass(rows, self._undone, None)
-        size = math.prod(np.shape(y_prob)) // np.shape(y_prob)[self.axis]
-        group = group_of_rows(_OWNER, groups, size, rows.row)
+        positions = list(np.shape(y_prob))
+        del positions[self.axis]
+        group = group_of_rows(_OWNER, groups, tuple(positions), rows.row)
         return class_mass(rows, self._undone, group)
 
     def _sets(self, prob: np.ndarray) -> np.ndarray:

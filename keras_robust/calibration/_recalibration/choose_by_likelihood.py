@@ -1,6 +1,5 @@
 """Which of several models the labels that can be trusted speak for."""
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -171,8 +170,7 @@ def choose_by_likelihood(
                 f"{rows.prob.shape[-1]} classes",
                 "Likelihoods of other classes do not compare.",
             )
-        size = math.prod(np.shape(y_true))
-        group = group_of_rows(_OWNER, groups, size, rows.row)
+        group = group_of_rows(_OWNER, groups, np.shape(y_true), rows.row)
         fold = _fold_of_rows(group, folds, seed)
         scores = rows.logits if from_logits else rows.prob
         with warnings.catch_warnings():  # what logits look like has been said

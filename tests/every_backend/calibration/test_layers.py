@@ -276,6 +276,7 @@ def test_an_acceptance_of_nothing_or_all_survives_its_config():
     x = np.array([[30.0, -30.0], [0.0, 0.0], [np.nan, np.nan]], "float32")
     for threshold, expected in [
         (np.inf, [False, False, False]),
+        (1.5, [False, False, False]),
         (0.0, [True, True, False]),
         (1.0, [True, False, False]),  # as sure as NumPy can tell
         (0.5, [True, True, False]),

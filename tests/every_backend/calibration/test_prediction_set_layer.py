@@ -42,6 +42,8 @@ def test_a_saved_model_with_the_layer_gives_the_sets_of_transform(
     assert 0 < expected.mean() < 1
     layer = model.get_layer("sets")
     assert layer.weights == []
+    assert layer.from_logits
+    assert not sets.as_layer(from_logits=False).from_logits
     assert layer.get_config()["threshold"] == sets.threshold_.tolist()
     assert layer.get_config()["lambda_reg"] == METHODS[method].get("lambda_reg", 0.01)
     assert layer.get_config()["k_reg"] == METHODS[method].get("k_reg", 5)

@@ -79,6 +79,9 @@ def test_ranks_begin_where_a_test_can_pass_and_each_allows_another_miss():
             allowed = stats.binom.cdf([misses, misses], [rank, rank - 1], 1 - accuracy)
             assert allowed[0] <= error < allowed[1]
         assert ranks[-1] == 5000
+    # Of more rows than an integer of 32 bits counts, too.
+    needed = binomial_ranks(10, 1 - 1e-10, 0.05)[1]
+    assert needed == pytest.approx(math.log(20) * 1e10, rel=1e-6)
 
 
 def test_with_noise_a_test_is_worth_it_where_right_rows_pass_more_often_than_not():
@@ -135,6 +138,14 @@ def test_single_precision_can_tell_what_is_accepted():
     assert found.num_accepted_ == 100
     assert below < np.float32(found.threshold_) <= last
     assert found.accept(prob).tolist() == [True] * 100 + [False] * 100
+
+
+def test_after_a_fit_that_failed_the_one_before_still_holds():
+    found = fitted(0.9)
+    before = repr(found)
+    with pytest.raises(ValueError, match="at least 29 rows"):
+        found.fit(DATA[0][:5], DATA[1][:5])
+    assert repr(found) == before
 
 
 def test_predictions_in_any_form_give_the_same():
@@ -292,6 +303,10 @@ def test_a_bet_never_loses_more_than_all_and_needs_evidence():
     assert 0.8 <= test.lower(200) < 1
 
 
+COLUMNS = np.zeros((100, 10), int)
+ROWS = {"y_true": DATA[0].reshape(10, 100), "y_prob": DATA[1].reshape(10, 100, K)}
+
+
 @pytest.mark.parametrize(
     ("how", "options", "match"),
     [
@@ -306,6 +321,14 @@ def test_a_bet_never_loses_more_than_all_and_needs_evidence():
         ({}, {"sample_weight": np.zeros(1000)}, "at least one label that counts"),
         ({}, {"groups": np.arange(5)}, "`groups` must be one for each of the 1000"),
         ({}, {"by": np.arange(5)}, "`by` must be one for each of the 1000 labels"),
+        (
+            {},
+            {**ROWS, "groups": COLUMNS},
+            r"one for each .* of their shape \(10, 100\)",
+        ),
+        ({}, {**ROWS, "by": COLUMNS}, r"one for each .* of their shape \(10, 100\)"),
+        ({}, {"by": ["PER", None] * 500}, "`by` must be of names or of numbers, none"),
+        ({}, {"by": [1.0, np.nan] * 500}, "`by` must be of names or of numbers, none"),
         ({}, {"y_true": np.full((1000, K), 1 / K)}, "one-hot to be tested"),
         ({}, {"y_prob": np.full((1000, K), np.nan)}, "`y_prob`"),
         ({}, {"y_true": DATA[0][:5], "y_prob": DATA[1][:5]}, "at least 59 rows"),
@@ -328,3 +351,5 @@ def test_before_fit_there_is_no_decision():
             call(AcceptanceThreshold())
     with pytest.raises(ValueError, match="`y_prob`"):
         fitted(0.9).accept(np.full((2, K), np.nan))
+    with pytest.raises(ValueError, match="`y_prob` must be of the 3 classes of `fit`"):
+        fitted(0.9).accept(np.full((2, 5), 0.2))

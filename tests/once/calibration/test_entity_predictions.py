@@ -136,6 +136,18 @@ def test_ignored_tokens_do_not_break_an_entity_and_sentences_do():
     assert mixed.start.tolist() == [0, 2, 1]
 
 
+def test_a_sentence_of_no_words_has_no_entity_and_one_row_is_still_rows():
+    expected = entity_predictions([LABELS.tolist()], [PROB], tags=BIO)
+    for empty in ([], np.zeros((0, 5))):
+        rows = entity_predictions(
+            [[], LABELS.tolist(), []], [empty, PROB.tolist(), empty], tags=BIO
+        )
+        assert rows.sentence.tolist() == [1] * len(expected)
+        assert rows.confidence.tolist() == expected.confidence.tolist()
+    assert [len(row) for row in rows] == [1] * len(rows)
+    assert rows[-1].type.tolist() == ["LOC"]
+
+
 def test_no_entity_no_row():
     rows = entity_predictions([[0, 1]], np.eye(5)[[[0, 0]]], tags=BIO)
     assert len(rows) == 0
@@ -194,7 +206,16 @@ def test_all_measures_diagrams_and_sets_take_the_rows():
         ({"tags": BIO[:3]}, "`tags` must be as many as the 5 classes"),
         (
             {"tags": BIO, "scheme": "BILOU", "groups": [0] * 5},
-            "`groups` must be of the",
+            "`groups` must be one for",
+        ),
+        ({"y_true": LABELS[:, None], "y_prob": PROB}, "or flat with `groups`"),
+        (
+            {"y_true": [[1, 2], [0]], "y_prob": [PROB[:2], PROB[:1, :4]]},
+            r"shapes \[\(2, 5\), \(1, 4\)\]",
+        ),
+        (  # batches
+            {"y_true": [LABELS[None]] * 2, "y_prob": [PROB[None]] * 2},
+            "each of shape .* Batches of padded sentences: concatenate",
         ),
         ({"y_true": LABELS}, r"of shape \(sentences, length\), or flat with `groups`"),
         ({"y_true": LABELS[None] + 4}, "`y_true` must be whole class ids"),
@@ -204,7 +225,7 @@ def test_all_measures_diagrams_and_sets_take_the_rows():
         ({"y_true": [[1, 2], [0]]}, "`y_prob` must be of the sentences of `y_true`"),
         (
             {"y_true": [[1, 2], [0]], "y_prob": [PROB[:1], PROB[:2]]},
-            r"lengths \[\(1,\), \(2,\)\] for \[\(2,\), \(1,\)\]",
+            r"shapes \[\(1, 5\), \(2, 5\)\] for labels of \[\(2,\), \(1,\)\]",
         ),
     ],
 )

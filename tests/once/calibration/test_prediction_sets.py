@@ -385,7 +385,12 @@ def test_settings_that_cannot_be_are_an_error(how, match):
         ([0] * 20, ONES / 2, {}, "`y_prob` must be .*1"),
         ([2] * 20, ONES, {}, "`y_true` must be whole class ids"),
         ([0] * 20, ONES, {"sample_weight": [0.1] * 20}, "must be repetitions of rows"),
-        ([0] * 20, ONES, {"groups": [0] * 19}, "`groups` must be of the shape of `y_t"),
+        (
+            [0] * 20,
+            ONES,
+            {"groups": [0] * 19},
+            "`groups` must be one for each of the 20",
+        ),
         ([-100] * 20, ONES, {}, "of at least 9 rows that count"),
         (np.zeros(0, int), ONES[:0], {}, "of at least 9 rows that count"),
     ],
