@@ -36,7 +36,7 @@ def _kept(posterior: np.ndarray, q: float, cutoff: float) -> np.ndarray:
 
     with Π the sum of their π_k. Where some p_k is below the cutoff that is too little,
     so the m of the largest such number is right. In it, A^(1 - q) / (Π cutoff^q) = e^u
-    with u of the order of q: worked out so that nothing cancels, for π over its largest.
+    with u of the order of q: worked out without differences, for π over its largest.
     """
     order = np.argsort(-posterior, axis=-1, kind="stable")
     ratio = np.take_along_axis(posterior, order, axis=-1)

@@ -1,7 +1,7 @@
 """What symmetric cross entropy makes a model believe, in NumPy.
 
-With r the weight of 1 - p over that of cross entropy, the minimizer for a posterior π is
-where π_k (1 / p_k + r) is the same number for every class with π_k > 0. Written as
+With r the weight of 1 - p over that of cross entropy, the minimizer for a posterior π
+is where π_k (1 / p_k + r) is the same number for every class with π_k > 0. Written as
 ν + r max(π),
 
     p_k = π_k / (ν + r (max(π) - π_k)),

@@ -175,7 +175,7 @@ class GCE(RobustLoss):
         return 1.0 / (1.0 - self.q) if self.cutoff == 0.0 else None
 
     def check_invertible(self) -> None:
-        """Raises a `ValueError` where the minimizer is one-hot: q >= 1, cutoff >= 1/2."""
+        """Raises a `ValueError` for q >= 1 or cutoff >= 1/2: p is one-hot."""
         check_q_invertible("GCE", self.q)
         if self.cutoff >= 0.5:
             raise checks.invalid(
@@ -191,13 +191,13 @@ class GCE(RobustLoss):
         return box_cox_minimizer(posterior, self.q, self.cutoff)
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
-        least = np.exp(log_prob.min(initial=0.0))
-        if least <= self.cutoff and self.cutoff > 0.0:
+        least = log_prob.min(initial=0.0)
+        if self.cutoff > 0.0 and least <= math.log(self.cutoff):
             raise checks.invalid(
                 "GCE.posterior",
                 "y_prob",
                 f"above the cutoff of {self.cutoff!r} for every class",
-                f"a probability of {least:.3g}",
+                f"a probability of {math.exp(least):.3g}",
                 "How likely a class below it is, a loss with a cutoff does not tell: "
                 "calibrate on held-out labels, or train without a cutoff.",
             )

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_robust import _numerics
 from keras_robust._inputs import checks
@@ -18,28 +19,26 @@ _MINUS_LOG_OF_0 = 4.0
 
 @keras.saving.register_keras_serializable(package="keras_robust")
 class SCE(RobustLoss):
-    """Symmetric cross entropy: cross entropy plus its reverse, which noise hardly moves.
+    """Symmetric cross entropy: cross entropy plus its reverse, which resists noise.
 
-    Use it to compare with its paper, or to give every label some weight while most of
-    it goes to those that the model believes. No label weighs less than `alpha`, so all
-    are learnt by heart in the end. `GammaCE` with a gate `b` has such a floor too, and
-    one number that says for which rate of noise it is calibrated; here there is none.
+    Use it to compare with its paper, or for a weight that falls with the model's belief
+    in a label but never below `alpha`. `GammaCE` with a gate `b` has such a floor too,
+    and a `gamma` for each rate of noise; `alpha` and `beta` have to be tried.
 
     The loss of a position is
 
         alpha * -log(p_y) + beta * 4 * (1 - p_y)
 
     where `p_y` is the probability that `y_pred` gives to the label `y_true`. The second
-    term is the paper's reverse cross entropy `-sum_k p_k * log(t_k)` for a one-hot label
-    t with `log(0)` replaced by its `A = -4`. Code of the paper that clips labels at 1e-4
-    has `A = log(1e-4)`: there, `beta` is to be 2.3 times as large here. Limits:
-    `beta = 0` is `alpha` times cross entropy, `alpha = 0` is `4 * beta` times `1 - p_y`.
-    Its gradient is that of cross entropy times the weight `alpha + 4 * beta * p_y`.
+    term is the paper's reverse cross entropy, `-sum_k p_k * log(t_k)` for a one-hot
+    label t, with `log(0)` replaced by `A = -4`. Code that clips labels at 1e-4 has
+    `A = log(1e-4) = -9.2`: its `beta` times 2.3 is the one here. Limits: `beta = 0` is
+    `alpha` times cross entropy, `alpha = 0` is `4 * beta` times `1 - p_y`. The gradient
+    is that of cross entropy times the weight `alpha + 4 * beta * p_y`.
 
-    Its minimizer for a label posterior π has `π_k ∝ p_k / (alpha + 4 * beta * p_k)` (the
-    methods `minimizer` and `posterior`): surer than the labels are, most so where one
-    class is ahead. For `alpha = 0` it is the most likely class alone, and equally likely
-    ones share.
+    Its minimizer p for a label posterior π is surer than π: backwards,
+    `π_k ∝ p_k / (alpha + 4 * beta * p_k)` (the methods `minimizer` and `posterior`).
+    For `alpha = 0` it is the most likely class alone, and equally likely ones share.
 
     Args:
         alpha: Float of at least 0, the weight of cross entropy. Defaults to 0.1, the
@@ -131,8 +130,8 @@ class SCE(RobustLoss):
         return missing if self.alpha == 0.0 else missing - self.alpha * log_p
 
     def _cost_and_weight(self, log_p: Any, *_: Any) -> tuple[Any, Any, float]:
-        missing, p = _numerics.box_cox_cost_and_weight(log_p, 1.0)
-        cost, weight = self._on_missing * missing, self._on_missing * p + self.alpha
+        cost = ops.expm1(log_p) * -self._on_missing
+        weight = ops.exp(log_p) * self._on_missing + self.alpha
         return cost if self.alpha == 0.0 else cost - self.alpha * log_p, weight, 0.0
 
     def posterior_temperature(self) -> float | None:
