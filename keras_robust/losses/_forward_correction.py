@@ -194,9 +194,24 @@ class ForwardCorrection(RobustLoss):
             "ForwardCorrection.minimizer",
             target.reshape(flat.shape),
             self.matrix,
-            lambda noisy, rows: self.base._negative_gradient(noisy, flat[rows]),
+            lambda noisy, rows: self._negative_gradient_to_follow(noisy, flat[rows]),
         )
         return clean.reshape(posterior.shape)
+
+    def _negative_gradient_to_follow(
+        self, noisy: np.ndarray, posterior: np.ndarray
+    ) -> np.ndarray:
+        if len(noisy) and not self.base._is_convex:
+            raise checks.invalid(
+                "ForwardCorrection.minimizer",
+                "base",
+                "of a convex expected loss where no distribution gives, by `matrix`, "
+                "the minimizer of `base`",
+                f"a {type(self.base).__name__} with local minima, and {len(noisy)} "
+                "such rows of `posterior`",
+                "Take a GCE with q at most 1 and without a cutoff.",
+            )
+        return self.base._negative_gradient(noisy, posterior)
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
         self._check_classes("y_prob", log_prob.shape[-1])

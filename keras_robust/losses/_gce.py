@@ -1,9 +1,11 @@
 """Generalized cross entropy."""
 
+import math
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_robust import _numerics
 from keras_robust._inputs import checks
@@ -11,21 +13,25 @@ from keras_robust._theory.box_cox import box_cox_minimizer, box_cox_posterior
 from keras_robust.losses._robust_loss import Number, RobustLoss
 
 
-def checked_q(owner: str, q: Any) -> float:
-    """Returns `q` as a float in [0, 1]."""
-    fix = "For q = 0 the loss is cross entropy, for q = 1 it is 1 - p."
-    return checks.fraction(owner, "q", q, fix=fix)
+def checked_q(owner: str, q: Any, most: int = 1) -> float:
+    """Returns `q` as a float in [0, `most`]."""
+    number = checks.real_number(owner, "q", q)
+    if not 0.0 <= number <= most:
+        fix = "For q = 0 the loss is cross entropy, for q = 1 it is 1 - p."
+        raise checks.invalid(owner, "q", f"in [0, {most}]", f"q={q!r}", fix)
+    return number
 
 
 def check_q_invertible(owner: str, q: float) -> None:
     """Raises where the minimizer is one-hot, whatever the posterior."""
-    if q == 1.0:
+    if q >= 1.0:
         raise checks.invalid(
             owner,
             "q",
             "below 1 for its posterior to be known",
-            "q=1.0",
-            "At q = 1 the minimizer is the most likely class alone, all else is lost.",
+            f"q={q!r}",
+            "From q = 1 on the minimizer is the most likely class alone, all else is "
+            "lost.",
         )
 
 
@@ -49,8 +55,30 @@ class GCE(RobustLoss):
     `p_k ∝ π_k**(1 / (1 - q))` (the method `minimizer`), so the logits of a trained
     model times `1 - q` are those of the posterior (the method `posterior`).
 
+    From `q = 1` on, the minimizer is the most likely class alone, and `posterior`
+    raises an error. Of equally likely classes, any mixture is a minimizer at `q = 1`,
+    and `minimizer` returns the even one; above, or with a cutoff, only each by itself
+    is, and it returns the first. Such losses fine-tune language models that already
+    give most tokens a high probability. Dynamic fine-tuning (DFT, `loss_type="dft"` in
+    TRL) minimises `-stop_gradient(p_y) * log(p_y)`, which has the gradient of
+    `GCE(q=1)`. Its value is small and falls to 0 as `p_y` does, so it may fall while
+    the model gets worse; that of `GCE(q=1)`, `1 - p_y`, can be watched.
+
+    With a `cutoff`, the loss below `p_y = cutoff` is what it is there, and its gradient
+    0: the truncated loss of Zhang and Sabuncu, for `q = 0` a clipped cross entropy.
+    Labels that start below it are never learnt, so train without it first. Every class
+    that the minimizer believes costs room above the cutoff, so it leaves the least
+    likely out: it is `p_k ∝ π_k**(1 / (1 - q))` over those m likeliest classes with
+    which the expected loss is least, and 0 elsewhere. There are fewer than `1 / cutoff`
+    of them: from `cutoff = 0.5` on, one. `posterior` raises an error for predictions in
+    which a class is not above the cutoff: how likely it is, the loss does not tell.
+    Where all are above, it returns the one posterior at which the prediction is a local
+    minimum, as training finds them.
+
     Args:
-        q: Float in [0, 1], how much to disbelieve. Defaults to 0.7.
+        q: Float in [0, 10], how much to disbelieve. Defaults to 0.7.
+        cutoff: Float in [0, 1), the probability of the label below which the loss is
+            constant. Defaults to 0, which is none.
         from_logits: Whether `y_pred` holds logits. See `RobustLoss`. Defaults to False.
         ignore_class: Label of ignored positions. See `RobustLoss`. Defaults to -100.
         axis: Axis of the classes in `y_pred`. Defaults to -1.
@@ -85,15 +113,21 @@ class GCE(RobustLoss):
 
     Reference:
         Zhang and Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural
-        Networks with Noisy Labels", NeurIPS 2018, eq. 6.
+        Networks with Noisy Labels", NeurIPS 2018, eq. 6 and, with a cutoff, 9. For q
+        above 1: Li et al., "Beyond Log Likelihood: Probability-Based Objectives for
+        Supervised Fine-Tuning across the Model Capability Continuum", 2025. DFT: Wu et
+        al., "On the Generalization of SFT: A Reinforcement Learning Perspective with
+        Reward Rectification", 2025.
     """
 
     q = Number()
+    cutoff = Number()
 
     def __init__(
         self,
         q: float = 0.7,
         *,
+        cutoff: float = 0.0,
         from_logits: bool = False,
         ignore_class: int | None = -100,
         axis: int = -1,
@@ -109,33 +143,69 @@ class GCE(RobustLoss):
             name=name,
             dtype=dtype,
         )
-        self.q = checked_q("GCE", q)
+        self.q = checked_q("GCE", q, most=10)
+        fix = "For cutoff = 0 every label counts."
+        self.cutoff = checks.fraction(
+            "GCE", "cutoff", cutoff, fix=fix, include_one=False
+        )
 
     def label_cost(self, log_p: Any) -> Any:
-        """Returns (1 - p^q) / q."""
+        """Returns (1 - max(p, cutoff)^q) / q."""
+        if self.cutoff > 0.0:
+            # Not `ops.maximum`, which is float32 on PyTorch even for float64.
+            least = ops.full_like(log_p, math.log(self.cutoff))
+            log_p = ops.where(log_p < least, least, log_p)
         return _numerics.box_cox_cost(log_p, self.q)
 
     def _cost_and_weight(self, log_p: Any, *_: Any) -> tuple[Any, Any, float]:
-        return *_numerics.box_cox_cost_and_weight(log_p, self.q), 0.0
+        if self.cutoff == 0.0:
+            return *_numerics.box_cox_cost_and_weight(log_p, self.q), 0.0
+        least = math.log(self.cutoff)
+        above = _numerics.clip(log_p, least, 0.0)
+        cost, weight = _numerics.box_cox_cost_and_weight(above, self.q)
+        return cost, weight * ops.cast(log_p >= least, log_p.dtype), 0.0
 
-    def posterior_temperature(self) -> float:
-        """Returns 1 / (1 - q)."""
+    @property
+    def _is_convex(self) -> bool:  # type: ignore[override]
+        return self.q <= 1.0 and self.cutoff == 0.0
+
+    def posterior_temperature(self) -> float | None:
+        """Returns 1 / (1 - q), or None with a cutoff, below which there is none."""
         self.check_invertible()
-        return 1.0 / (1.0 - self.q)
+        return 1.0 / (1.0 - self.q) if self.cutoff == 0.0 else None
 
     def check_invertible(self) -> None:
-        """Raises a `ValueError` for q = 1, whose minimizer is one-hot."""
+        """Raises a `ValueError` for q >= 1 or cutoff >= 1/2: p is one-hot."""
         check_q_invertible("GCE", self.q)
+        if self.cutoff >= 0.5:
+            raise checks.invalid(
+                "GCE",
+                "cutoff",
+                "below 0.5 for its posterior to be known",
+                f"cutoff={self.cutoff!r}",
+                "No two classes can be above it, so the minimizer is the most likely "
+                "class alone, all else is lost.",
+            )
 
     def _minimizer(self, posterior: np.ndarray) -> np.ndarray:
-        return box_cox_minimizer(posterior, self.q)
+        return box_cox_minimizer(posterior, self.q, self.cutoff)
 
     def _posterior(self, log_prob: np.ndarray) -> np.ndarray:
+        least = log_prob.min(initial=0.0)
+        if self.cutoff > 0.0 and least <= math.log(self.cutoff):
+            raise checks.invalid(
+                "GCE.posterior",
+                "y_prob",
+                f"above the cutoff of {self.cutoff!r} for every class",
+                f"a probability of {math.exp(least):.3g}",
+                "How likely a class below it is, a loss with a cutoff does not tell: "
+                "calibrate on held-out labels, or train without a cutoff.",
+            )
         return box_cox_posterior(log_prob, self.q)
 
     def _negative_gradient(self, prob: np.ndarray, posterior: np.ndarray) -> np.ndarray:
-        return posterior * prob ** (self.q - 1.0)
+        return posterior * prob ** (self.q - 1.0) * (prob >= self.cutoff)
 
     def get_config(self) -> dict[str, Any]:
         """Returns every constructor argument, in plain Python values."""
-        return {"q": self.q, **super().get_config()}
+        return {"q": self.q, "cutoff": self.cutoff, **super().get_config()}

@@ -119,6 +119,8 @@ class RobustLoss(keras.losses.Loss):
 
     # Whether the cost of a hard label takes in the probabilities of other labels.
     weighs_all_labels = False
+    # Whether the expected loss is convex in p, so that a search finds its minimum.
+    _is_convex = True
     # Whether predictions have been compared with `from_logits`: the first ones are.
     _looked = False
 

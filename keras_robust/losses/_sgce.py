@@ -162,7 +162,7 @@ class SGCE(RobustLoss):
         check_q_invertible("SGCE", self.q)
 
     def _minimizer(self, posterior: np.ndarray) -> np.ndarray:
-        return box_cox_minimizer(self._smoothed(posterior), self.q)
+        return box_cox_minimizer(self._smoothed(posterior), self.q, cutoff=0.0)
 
     def _smoothed(self, posterior: np.ndarray) -> np.ndarray:
         of_label, of_all = self._shares(posterior.shape[-1])

@@ -17,6 +17,15 @@ def gce(p, q):
     return -np.log(p) if q == 0 else (1 - p ** WIDE(q)) / WIDE(q)
 
 
+def sce(p, y, alpha, beta):
+    """As the paper writes it: the cross entropy of y and p, and that of p and y."""
+    p = np.asarray(p, WIDE)
+    one_hot = np.eye(p.shape[-1])[y]
+    log_one_hot = np.where(one_hot > 0, 0, -4)
+    reverse = -(p * log_one_hot).sum(-1)
+    return alpha * -np.log(np.take_along_axis(p, y[:, None], -1)[:, 0]) + beta * reverse
+
+
 def sgce(p, y, q, s):
     p = np.asarray(p, WIDE)
     weight = np.full(p.shape, WIDE(s) / (p.shape[-1] - 1))

@@ -43,7 +43,7 @@ class AnalyticCalibration(Recalibration):
     entropy.
 
     Args:
-        loss: A `GCE`, `SGCE`, `GammaCE` or `ForwardCorrection`, or Keras's
+        loss: A `GCE`, `SGCE`, `SCE`, `GammaCE` or `ForwardCorrection`, or Keras's
             `CategoricalCrossentropy`, `SparseCategoricalCrossentropy` or, for a single
             sigmoid output, `BinaryCrossentropy`. Its own `from_logits` does not matter.
         noise_matrix: Transition matrix of shape `(K, K)`, T[i, j] = P(given j | true
@@ -57,8 +57,8 @@ class AnalyticCalibration(Recalibration):
 
     Raises:
         TypeError: If `loss` is none of these.
-        ValueError: If the loss does not tell the posterior (as GCE for q = 1), or
-            `noise_matrix` is no transition matrix or not invertible.
+        ValueError: If the loss does not tell the posterior (as GCE from q = 1 on),
+            or `noise_matrix` is no transition matrix or not invertible.
 
     Examples:
         >>> from keras_robust import GCE

@@ -11,7 +11,14 @@ import torch
 from keras.src.backend.common import global_state
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from keras_robust import GCE, SGCE, ExpectedCalibrationError, ForwardCorrection, GammaCE
+from keras_robust import (
+    GCE,
+    SCE,
+    SGCE,
+    ExpectedCalibrationError,
+    ForwardCorrection,
+    GammaCE,
+)
 from keras_robust.losses import RobustLoss, fused_linear
 from keras_robust.noise import omission_matrix, symmetric_matrix
 
@@ -20,6 +27,8 @@ ANY = [SMALL, (8192, 1000), (8192, 32000), (4, 8, 1000)]
 LOSSES = [
     (GCE(from_logits=True), 36),
     (GCE(q=0.0, from_logits=True), 34),
+    (GCE(cutoff=0.1, from_logits=True), 40),
+    (SCE(from_logits=True), 39),
     (GammaCE(from_logits=True), 39),
     (GammaCE(b=0.2, from_logits=True), 43),
     (SGCE(from_logits=True), 53),

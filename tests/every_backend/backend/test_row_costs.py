@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from backend import BACKEND, value_and_grad
 
-from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE, _backend
+from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE, _backend
 from keras_robust._backend import plain
 from keras_robust.noise import omission_matrix, symmetric_matrix
 
@@ -16,13 +16,22 @@ ops = keras.ops
 CROSS_ENTROPY = GCE(q=0.0, from_logits=True)
 NEVER = np.array([[1.0, 0, 0, 0], [0.3, 0.7, 0, 0], [0.3, 0, 0.7, 0], [0.3, 0, 0, 0.7]])
 LOSSES = [
-    *(GCE(q=q, from_logits=True) for q in (0.0, 1e-21, 1e-6, 0.6, 1.0)),
+    *(GCE(q=q, from_logits=True) for q in (0.0, 1e-21, 1e-6, 0.6, 1.0, 10.0)),
+    *(GCE(q=q, cutoff=0.2, from_logits=True) for q in (0.0, 0.6)),
+    *(SCE(alpha, from_logits=True) for alpha in (0.0, 0.1)),
     *(GammaCE(g, from_logits=True) for g in (0.0, 1e-40, 1e-31, 1e-29, 0.03, 0.3, 1.0)),
     *(GammaCE(g, b=0.2, from_logits=True) for g in (0.0, 1e-7, 0.1, 1.0)),
     *(GammaCE(0.1, b=b, from_logits=True, stop_gradient=True) for b in (0.0, 0.2)),
     *(SGCE(q, smoothing=s, from_logits=True) for q in (0.0, 0.6) for s in (0.0, 0.1)),
     *(ForwardCorrection(m, CROSS_ENTROPY) for m in (omission_matrix(4, 0.2), NEVER)),
-    ForwardCorrection(symmetric_matrix(4, 0.2), GammaCE(b=0.1, from_logits=True)),
+    *(
+        ForwardCorrection(symmetric_matrix(4, 0.2), base)
+        for base in (
+            GammaCE(b=0.1, from_logits=True),
+            GCE(cutoff=0.2, from_logits=True),
+            SCE(from_logits=True),
+        )
+    ),
 ]
 # The label is likely, unlikely, as good as sure and as good as ruled out.
 LOGITS = np.array(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from backend import BACKEND, quickly_compiled, to_numpy
 
-from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE, losses
+from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE, losses
 from keras_robust.callbacks import LinearAnneal, LossSchedule, WarmUp
 from keras_robust.noise import symmetric_matrix
 
@@ -94,6 +94,8 @@ def test_a_warm_up_is_training_in_two_phases(how):
 @pytest.mark.parametrize(
     ("cls", "parameter", "schedule"),
     [
+        (GCE, "cutoff", WarmUp(0.3, epochs=1)),
+        (SCE, "alpha", LinearAnneal(1.0, epochs=2)),
         (SGCE, "smoothing", WarmUp(0.3, epochs=1)),
         (GammaCE, "gamma", LinearAnneal(1.0, epochs=2)),
     ],
@@ -359,8 +361,8 @@ def test_a_value_that_the_loss_refuses_raises_before_training():
     def started(schedule):
         fit(model, LossSchedule("q", schedule), epochs=4)
 
-    with pytest.raises(ValueError, match=r"1\.5 for epoch 3\. GCE: `q` must be in"):
-        started(WarmUp(1.5, epochs=3))
+    with pytest.raises(ValueError, match=r"15\.0 for epoch 3\. GCE: `q` must be in"):
+        started(WarmUp(15.0, epochs=3))
     with pytest.raises(ValueError, match=r"nan for epoch 0\. GCE: `q` must be finite"):
         started(lambda epoch: float("nan"))
     with pytest.raises(TypeError, match=r"None for epoch 0\. GCE: `q` must be a real"):

@@ -50,7 +50,7 @@ class FittingCorrection(ForwardCorrection):
 
 
 EXTRA = {
-    "GCE": [{"q": 0.0}, {"q": 1.0}],
+    "GCE": [{"q": 0.0}, {"q": 1.0}, {"q": 0.3, "cutoff": 0.2}],
     "SGCE": [{"q": 0.0, "smoothing": 0.2}, {"q": 1.0}, {"smoothing": 0.0}],
     "GammaCE": [
         {"gamma": 0.0},
@@ -608,10 +608,18 @@ def bad_arguments(bad_values):
 
 
 @bad_arguments(
-    {"q": [-0.1, 1.1], "gamma": [np.nan], "b": [2], "smoothing": [1.0, -1e-9]}
+    {
+        "q": [-0.1, 10.1],
+        "cutoff": [1.0, -1e-9],
+        "gamma": [np.nan],
+        "b": [2],
+        "smoothing": [1.0, -1e-9],
+        "alpha": [-0.1, np.inf],
+        "beta": [-0.1, np.nan],
+    }
 )
 def test_a_parameter_out_of_range_raises_and_says_how_to_fix_it(cls, argument, value):
-    with pytest.raises(ValueError, match=rf"{cls.__name__}: `{argument}` must be in"):
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: `{argument}` must be"):
         cls(**{argument: value})
 
 

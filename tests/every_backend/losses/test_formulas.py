@@ -6,7 +6,7 @@ import pytest
 import reference
 from backend import to_numpy, value_and_grad
 
-from keras_robust import GCE, SGCE, GammaCE
+from keras_robust import GCE, SCE, SGCE, GammaCE
 
 RNG = np.random.default_rng(7)
 LOGITS = RNG.normal(scale=3, size=(64, 7)).astype("float32")
@@ -25,13 +25,66 @@ def per_position(cls, **kwargs):
     return cls(from_logits=True, reduction="none", **kwargs)
 
 
-@pytest.mark.parametrize("q", UNIT)
+@pytest.mark.parametrize("q", [*UNIT, 3.0, 10.0])
 def test_gce_is_its_formula(q):
     # Near q = 0, 1 - p^q cancels even in long double: there cross entropy is right to
     # a factor 1 + q log(p) / 2.
     expected = reference.gce(P_Y, q if q > 1e-8 else 0)
     loss = per_position(GCE, q=q)
     np.testing.assert_allclose(positions(loss), expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("q", [0.0, 0.7, 3.0])
+def test_below_a_cutoff_gce_is_what_it_is_there_and_has_no_gradient(q):
+    for cutoff in (1e-12, 0.05, 0.5):
+        loss, below = per_position(GCE, q=q, cutoff=cutoff), cutoff > P_Y
+        expected = reference.gce(np.maximum(P_Y, cutoff), q)
+        np.testing.assert_allclose(positions(loss), expected, rtol=1e-5, atol=1e-7)
+        _, grad = value_and_grad(lambda z, loss=loss: of_sum(loss)(LABELS, z), LOGITS)
+        weight = np.where(below, 0, P_Y**q)[:, None]
+        expected = weight * (PROB - np.eye(7)[LABELS])
+        np.testing.assert_allclose(grad, expected, rtol=1e-4, atol=1e-7)
+        assert (grad[below] == 0).all()
+        assert below.any() == (cutoff > 1e-12)
+
+
+def test_at_its_cutoff_gce_has_the_whole_gradient(float64):
+    # d cost / d log p = -p^q, not half of it.
+    log_p, loss = np.log([0.2, 0.5, 0.8]), GCE(q=0.5, cutoff=0.5, dtype="float64")
+    _, grad = value_and_grad(
+        lambda u: keras.ops.sum(loss.label_cost(u)), log_p, dtype="float64"
+    )
+    np.testing.assert_allclose(grad, [0, -(0.5**0.5), -(0.8**0.5)], rtol=1e-12)
+
+
+def test_a_q_of_10_is_finite_where_its_power_is_not():
+    z = np.array([[1e4, -1e4, 0.0], [0.0, 30.0, -1e4]])
+    loss = GCE(q=10.0, from_logits=True)
+    for labels in ([1, 0], np.eye(3)[[1, 0]]):
+        value, grad = value_and_grad(lambda z, y=labels: loss(y, z), z)
+        np.testing.assert_allclose(value, 0.1, rtol=1e-6)
+        assert (grad == 0).all()
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.1, 1), (6, 0.1), (2, 0), (0, 0.5)])
+def test_sce_is_its_formula(alpha, beta):
+    loss = per_position(SCE, alpha=alpha, beta=beta)
+    expected = reference.sce(PROB, LABELS, alpha, beta)
+    np.testing.assert_allclose(positions(loss), expected, rtol=1e-5, atol=2e-7)
+
+
+def test_dynamic_fine_tuning_has_the_gradient_of_gce_at_q_1():
+    def dft(z):
+        log_p = keras.ops.log_softmax(z, axis=-1)
+        log_p = keras.ops.take_along_axis(log_p, LABELS[:, None], axis=-1)
+        return keras.ops.mean(-keras.ops.stop_gradient(keras.ops.exp(log_p)) * log_p)
+
+    loss = GCE(q=1.0, from_logits=True)
+    value, expected = value_and_grad(dft, LOGITS)
+    ours, grad = value_and_grad(lambda z: loss(LABELS, z), LOGITS)
+    np.testing.assert_allclose(grad, expected, rtol=1e-4, atol=1e-8)
+    assert np.abs(grad).max() > 1e-3
+    assert value < ours / 2  # -p log p is small for what is hard as well
 
 
 @pytest.mark.parametrize("q", UNIT)
@@ -85,6 +138,9 @@ WEIGHTS = [
     (GCE(q=1e-9, from_logits=True), lambda p: np.ones_like(p)),
     (GCE(q=0.3, from_logits=True), lambda p: p**0.3),
     (GCE(q=1.0, from_logits=True), lambda p: p),
+    (GCE(q=2.0, from_logits=True), lambda p: p**2),
+    (GCE(q=0.3, cutoff=1e-4, from_logits=True), lambda p: p**0.3 * (p > 1e-4)),
+    (SCE(from_logits=True), lambda p: 0.1 + 4 * p),
     (SGCE(q=0.3, smoothing=0.0, from_logits=True), lambda p: p**0.3),
     *(
         (
@@ -121,6 +177,7 @@ def test_the_weight_of_a_label_is_right_however_hard_it_is(loss, weight):
     [
         (per_position(GCE, q=0.7), lambda p: reference.gce(p, 0.7)),
         (per_position(GCE, q=1.0), lambda p: 1 - p),
+        (per_position(SCE), lambda p: 4 * (1 - p) - 0.1 * np.log(p)),
         (per_position(GammaCE, gamma=0.1), lambda p: reference.gamma_ce(p, 0.1)),
         (per_position(GammaCE, gamma=1e-9), lambda p: reference.gamma_ce(p, 1e-9)),
     ],
@@ -136,6 +193,7 @@ def test_the_value_of_a_hard_label_is_right(loss, cost):
 EASY = [
     (GCE(q=0.0, from_logits=True), lambda p: -np.log(p)),
     (GCE(q=0.7, from_logits=True), lambda p: reference.gce(p, 0.7)),
+    (GCE(q=10.0, cutoff=0.1, from_logits=True), lambda p: reference.gce(p, 10)),
     *(
         (
             GammaCE(gamma=g, b=b, from_logits=True),
@@ -197,6 +255,8 @@ def test_the_sgce_gradient_is_that_of_its_formula(q, smoothing):
     "loss",
     [
         GCE(q=0.7),
+        GCE(q=3.0, cutoff=0.1),
+        SCE(),
         SGCE(q=0.6, smoothing=0.2),
         SGCE(q=0.0, smoothing=0.2),
         GammaCE(gamma=0.2),
@@ -229,6 +289,7 @@ def test_float64_is_computed_in_float64(float64):
     "loss",
     [
         GCE(q=0.0, from_logits=True),
+        SCE(1.0, 0.0, from_logits=True),
         GammaCE(gamma=0.0, from_logits=True),
         GammaCE(gamma=0.0, b=0.5, from_logits=True),
         GammaCE(gamma=0.3, b=1.0, from_logits=True),

@@ -7,7 +7,7 @@ import reference
 from backend import to_numpy, value_and_grad
 from scipy import optimize
 
-from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE
+from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.calibration import AnalyticCalibration
 from keras_robust.noise import (
     gamma_from_noise_rate,
@@ -72,11 +72,20 @@ def by_formula(base, p, y):
         return reference.gamma_ce(p_y, base.gamma)
     if isinstance(base, SGCE):
         return reference.sgce(p, y, base.q, base.smoothing)
-    return reference.gce(p_y, base.q)
+    if isinstance(base, SCE):
+        return reference.sce(p, y, base.alpha, base.beta)
+    return reference.gce(np.maximum(p_y, base.cutoff), base.q)
 
 
-@pytest.mark.parametrize("noise", MATRICES)
-@pytest.mark.parametrize("base", BASES, ids=label)
+MORE = [GCE(q=3.0, cutoff=0.1), SCE(alpha=0.5)]
+
+
+@pytest.mark.parametrize(
+    ("base", "noise"),
+    [(base, noise) for base in BASES for noise in MATRICES]
+    + [(base, noise) for base in MORE for noise in ("any", "uneven")],
+    ids=lambda x: x if isinstance(x, str) else label(x),
+)
 def test_it_is_the_base_of_the_noisy_predictions(base, noise):
     matrix = MATRICES[noise]
     loss = ForwardCorrection(
@@ -328,7 +337,7 @@ def test_corrected_cross_entropy_believes_the_clean_posterior(base):
 
 @pytest.mark.parametrize(
     "base",
-    [GCE(q=0.3), SGCE(q=0.3, smoothing=0.1), GammaCE(gamma=0.1, b=0.2)],
+    [GCE(q=0.3), SGCE(q=0.3, smoothing=0.1), GammaCE(gamma=0.1, b=0.2), SCE(1.0)],
     ids=label,
 )
 def test_the_posterior_is_the_inverse_of_the_minimizer(base):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from backend import BACKEND, compiled, jit_modes, to_numpy, value_and_grad, with_mask
 
-from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE
+from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.losses import fused_linear
 from keras_robust.noise import symmetric_matrix
 
@@ -27,7 +27,13 @@ LOSSES = [
     GammaCE(gamma=1e-7, from_logits=True),
     ForwardCorrection(symmetric_matrix(K, 0.3), from_logits=True),
     GammaCE(gamma=0.1, b=0.3, from_logits=True, reduction="sum"),
-    GCE(from_logits=True, reduction="mean_with_sample_weight", ignore_class=3),
+    GCE(
+        cutoff=0.01,
+        from_logits=True,
+        reduction="mean_with_sample_weight",
+        ignore_class=3,
+    ),
+    SCE(from_logits=True),
     *[SGCE(from_logits=True, dtype="float64")][: BACKEND != "jax"],
 ]
 # Of 50 rows; the last of the chunks of 7 is filled up.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from backend import BACKEND, compiled, to_numpy, value_and_grad
 
-from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE, metrics
+from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE, metrics
 
 RNG = np.random.default_rng(5)
 LOGITS = RNG.normal(scale=3, size=(24, 3)).astype("float32")
@@ -26,6 +26,8 @@ UNEVEN = [[0.8, 0.2, 0.0], [0.1, 0.9, 0.0], [0.0, 0.3, 0.7]]
 def losses(**reading):
     return [
         SGCE(**reading),
+        GCE(cutoff=0.2, **reading),
+        SCE(**reading),
         GammaCE(b=0.2, **reading),
         GammaCE(stop_gradient=True, **reading),
         ForwardCorrection(EVEN, **reading),

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
-from keras_robust import GCE, SGCE, GammaCE
+from keras_robust import GCE, SCE, SGCE, GammaCE
 from keras_robust.metrics import MultilabelCalibrationError
 from keras_robust.noise import (
     flip_labels,
@@ -114,6 +114,7 @@ def test_the_confidences_that_theory_gives_are_those_of_the_minimizers():
         "`GCE(q=0.6)`": lambda rate: GCE(q=0.6),
         "`GCE(q=0.8)`": lambda rate: GCE(q=0.8),
         "`SGCE(q=0.6, smoothing=0.1)`": lambda rate: SGCE(q=0.6, smoothing=0.1),
+        "`SCE(alpha=0.1, beta=1.0)`": lambda rate: SCE(alpha=0.1, beta=1.0),
         r"`GammaCE` at $\gamma^*$": lambda rate: GammaCE(
             gamma=gamma_from_noise_rate(9, rate)
         ),

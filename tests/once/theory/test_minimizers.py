@@ -5,7 +5,7 @@ import pytest
 import reference
 from scipy import optimize
 
-from keras_robust import GCE, SGCE, GammaCE
+from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.calibration import bin_predictions
 from keras_robust.noise import gamma_from_noise_rate, symmetric_matrix
 
@@ -22,6 +22,8 @@ def weight_of(loss, p):
     """The weight of a label, that is p times the slope of its cost: by the formulas."""
     if isinstance(loss, GammaCE):
         return reference.gamma_weight(p, loss.gamma, loss.b).astype(float)
+    if isinstance(loss, SCE):
+        return loss.alpha + 4 * loss.beta * p
     return p**loss.q
 
 
@@ -35,6 +37,8 @@ def cost(loss, p):
         return reference.gamma_ce(p, loss.gamma).astype(float)
     if isinstance(loss, GammaCE):
         return np.array([reference.gated_integral(x, loss.gamma, loss.b) for x in p])
+    if isinstance(loss, SCE):
+        return 4 * loss.beta * (1 - p) - loss.alpha * np.log(p)
     return reference.gce(p, loss.q).astype(float)
 
 
@@ -64,13 +68,17 @@ INVERTIBLE = [
     GammaCE(gamma=0.4, b=0.5),
     GammaCE(gamma=0.9, b=0.02),
     GammaCE(gamma=0.3, b=1.0),
+    SCE(alpha=1.0, beta=0.5),
+    SCE(alpha=6.0, beta=0.0),
+    SCE(alpha=0.1, beta=1.0),
 ]
 LOSSES = [*INVERTIBLE, GammaCE(gamma=1e-3), GammaCE(gamma=0.1), GammaCE(gamma=0.7)]
 
 
 def label(loss):
-    names = ("q", "smoothing", "gamma", "b")
-    return loss.name + "".join(f"-{vars(loss)[n]}" for n in names if n in vars(loss))
+    names = ("q", "smoothing", "gamma", "b", "alpha", "beta")
+    config = loss.get_config()
+    return loss.name + "".join(f"-{config[n]}" for n in names if n in config)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=label)
@@ -136,6 +144,102 @@ def test_at_q_or_gamma_1_only_the_likeliest_class_is_left():
     np.testing.assert_allclose(GammaCE(gamma=1.0, b=0.6).minimizer(even), even)
 
 
+def test_an_sce_of_any_weights_and_classes_believes_what_makes_its_cost_even():
+    # π_k (alpha / p_k + 4 beta) is the same number for every class.
+    posterior = RNG.dirichlet(np.full(1000, 0.5), 20) + 1e-9
+    posterior /= posterior.sum(-1, keepdims=True)
+    for ratio in (1e-12, 0.1, 4.0, 100.0, 1e6, 1e300):
+        p = SCE(alpha=1.0, beta=ratio / 4).minimizer(posterior)
+        np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-12)
+        gain = posterior * (1 / p + ratio)
+        np.testing.assert_allclose(gain, gain[:, :1] * np.ones(1000), rtol=1e-10)
+    assert SCE(alpha=0.0).minimizer([0.4, 0.4, 0.2]).tolist() == [0.5, 0.5, 0]
+    near = SCE(alpha=1e-12).minimizer([0.4, 0.4, 0.2])
+    np.testing.assert_allclose(near, [0.5, 0.5, 0], atol=1e-10)
+    assert SCE(alpha=5e-324).minimizer([0.2, 0.5, 0.3]).tolist() == [0, 1, 0]
+    np.testing.assert_allclose(SCE(alpha=5e-324).posterior([0.2, 0.8]), [0.5, 0.5])
+
+
+# Every distribution of three classes in steps of 1 / 120.
+STEPS = np.array([[i, j, 120 - i - j] for i in range(121) for j in range(121 - i)])
+GRID = STEPS / 120
+
+
+def cut_off(loss, p):
+    return reference.gce(np.maximum(p, loss.cutoff), loss.q).astype(float)
+
+
+def test_no_distribution_costs_less_than_a_minimizer_with_a_cutoff_or_q_above_1():
+    posteriors = RNG.dirichlet(np.ones(3), 30)
+    how_many = set()
+    for q in (0.0, 1e-9, 0.3, 0.7, 1.0, 3.0, 10.0):
+        for cutoff in (1e-12, 0.03, 0.1, 0.2, 0.4, 0.6, *([0.0] * (q > 1))):
+            loss = GCE(q=q, cutoff=cutoff)
+            ours = loss.minimizer(posteriors)
+            np.testing.assert_allclose(ours.sum(-1), 1, rtol=1e-12)
+            assert (ours[ours > 0] > cutoff).all()
+            found = (posteriors * cut_off(loss, ours)).sum(-1)
+            least = (posteriors @ cut_off(loss, GRID).T).min(-1)
+            # Long doubles have (1 - p^q) / q to 1e-19 / q.
+            assert (found <= least + 1e-10).all(), loss.get_config()
+            how_many |= {(cutoff, n) for n in (ours > 0).sum(-1)}
+    # The cases with one, two and three classes kept were all met.
+    assert {(0.03, 1), (0.03, 2), (0.03, 3), (0.2, 1), (0.2, 2)} <= how_many
+    assert {n for cutoff, n in how_many if cutoff > 0.5} == {1}
+
+
+def test_a_cutoff_leaves_out_unlikely_classes_of_many():
+    # Over the m likeliest p = π / Π_m, and the loss -sum_m π log p - (1 - Π_m) log k is
+    # least for one m: found by trying them all.
+    posterior = RNG.permutation(1 / np.arange(1, 1001))
+    posterior /= posterior.sum()
+    descending, k = np.sort(posterior)[::-1], 3e-3
+    losses = []
+    for m in range(1, 1001):
+        p = descending[:m] / descending[:m].sum()
+        kept = -descending[:m] @ np.log(np.maximum(p, k))
+        losses.append(kept - descending[m:].sum() * np.log(k))
+    m = np.argmin(losses) + 1
+    assert 10 < m < 300
+    top = np.where(posterior >= descending[m - 1], posterior, 0)
+    ours = GCE(q=0.0, cutoff=k).minimizer([posterior, posterior[::-1]])
+    np.testing.assert_allclose(ours[0], top / top.sum(), rtol=1e-12)
+    np.testing.assert_allclose(ours[1], ours[0][::-1], rtol=1e-12)
+
+
+def test_of_equally_likely_classes_the_first_alone_is_a_minimizer():
+    for loss in (GCE(q=1.5), GCE(q=0.5, cutoff=0.45), GCE(q=1.0, cutoff=0.1)):
+        assert loss.minimizer([0.2, 0.4, 0.4]).tolist() == [0, 1, 0]
+        costs = cut_off(loss, np.array([[1e-9, 1, 1e-9], [1e-9, 0.5, 0.5]]))
+        alone, shared = costs @ [0.2, 0.4, 0.4]
+        assert alone < shared
+
+
+def test_with_a_cutoff_the_posterior_is_told_where_every_class_is_above_it():
+    loss, clear = GCE(q=0.3, cutoff=0.01), POSTERIORS[:4]
+    believed = loss.minimizer(clear)
+    assert believed.min() > 0.01
+    np.testing.assert_allclose(loss.posterior(believed), clear, atol=1e-12)
+    match = r"GCE\.posterior: `y_prob` must be above the cutoff of 0\.01 for every"
+    for row in ([0.5, 0.5, 0], [0.6, 0.395, 0.005]):
+        with pytest.raises(ValueError, match=match):
+            loss.posterior([[0.3, 0.3, 0.4], row])
+    assert loss.posterior(np.zeros((0, 3))).shape == (0, 3)
+    assert loss.posterior_temperature() is None
+    assert GCE(q=0.5).posterior_temperature() == 2
+
+
+def test_where_the_expected_loss_has_local_minima_no_correction_guesses():
+    noise = symmetric_matrix(3, 0.2)
+    noisy = np.array([[0.5, 0.3, 0.2]])
+    for loss in (GCE(q=2.0), GCE(q=0.0, cutoff=0.15)):
+        with pytest.raises(ValueError, match="`base` must be of a convex expected"):
+            ForwardCorrection(noise, loss).minimizer([[0.9, 0.1, 0.0]])
+    # Where a distribution makes the minimizer of the base, it is known.
+    found = ForwardCorrection(noise, GCE(q=0.0, cutoff=0.05)).minimizer(noisy @ noise)
+    np.testing.assert_allclose(found, noisy, atol=1e-12)
+
+
 def test_a_model_surer_than_smoothed_labels_allow_gets_a_distribution():
     # s = .3, K = 3: smoothed labels lie in [.15, .7]. Undone from (.9, .06, .04):
     # ((.9, .06, .04) - .15) / .55 = (1.3636, -.1636, -.2), whose nearest distribution
@@ -148,6 +252,9 @@ def test_a_model_surer_than_smoothed_labels_allow_gets_a_distribution():
     ("loss", "match"),
     [
         (GCE(q=1.0), "GCE: `q` must be below 1"),
+        (GCE(q=3.0), "GCE: `q` must be below 1"),
+        (GCE(q=0.3, cutoff=0.5), "GCE: `cutoff` must be below 0.5"),
+        (SCE(alpha=0.0), "SCE: `alpha` must be above 0"),
         (SGCE(q=1.0), "SGCE: `q` must be below 1"),
         (GammaCE(gamma=1.0), "GammaCE: `gamma` must be below 1, or `b` above 0"),
         (SGCE(q=0.2, smoothing=0.5), "SGCE: `smoothing` must be other than 0.5"),
