@@ -152,8 +152,9 @@ class GCE(RobustLoss):
     def label_cost(self, log_p: Any) -> Any:
         """Returns (1 - max(p, cutoff)^q) / q."""
         if self.cutoff > 0.0:
-            # Not `ops.maximum`, which is float32 on PyTorch even for float64.
-            least = ops.full_like(log_p, math.log(self.cutoff))
+            # Not `ops.maximum`, which is float32 on PyTorch even for float64. And no
+            # constant, so that the NaN of a broken label reaches its row's gradient.
+            least = 0.0 * ops.exp(log_p) + math.log(self.cutoff)
             log_p = ops.where(log_p < least, least, log_p)
         return _numerics.box_cox_cost(log_p, self.q)
 
