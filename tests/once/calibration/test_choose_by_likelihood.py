@@ -150,7 +150,11 @@ def test_the_choice_reads_as_a_table():
         ),
         ({"folds": 1}, ValueError, "`folds` must be at least 2"),
         ({"folds": 61}, ValueError, "`folds` must be at most 60"),
-        ({"groups": np.zeros(3, int)}, ValueError, "`groups` must be one for each of the 60"),
+        (
+            {"groups": np.zeros(3, int)},
+            ValueError,
+            "`groups` must be one for each of the 60",
+        ),
         ({"groups": np.zeros(60)}, TypeError, "`groups`"),
         ({"standard_errors": -1}, ValueError, "`standard_errors` must be finite"),
         ({"seed": -1}, ValueError, "`seed` must be at least 0"),
