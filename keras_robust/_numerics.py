@@ -117,9 +117,10 @@ def log_raised_and_share(
     p, missing = ops.exp(log_p), rest * ops.expm1(log_p)
     if high:  # nothing cancels
         return ops.log1p(missing), p / (missing + 1.0)
-    raised = rest * p + floor
-    logarithm = ops.where(missing > -0.5, ops.log1p(missing), ops.log(raised))
-    return logarithm, p / raised
+    raised, near = rest * p + floor, missing > -0.5
+    # No logarithm of 0, even where it is not used, for tools that look for one.
+    close = ops.log1p(ops.where(near, missing, ops.zeros_like(missing)))
+    return ops.where(near, close, ops.log(raised)), p / raised
 
 
 def log_of_two_classes(z: Any) -> Any:

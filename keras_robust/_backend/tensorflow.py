@@ -58,7 +58,7 @@ def row_costs(loss: Any, logits: Any, labels: Any, live: Any, broken: Any) -> An
             rows.log_p, rows.cost_of_all, labels[:, None], logits.shape[-1]
         )
         # The root of 1, or of -1: NaN where the label is broken, in the gradient too.
-        sign = tf.sqrt(1.0 - 2.0 * tf.cast(broken, cost.dtype))
+        sign = tf.sqrt(1.0 - 2.0 * tf.cast(broken & live, cost.dtype))
 
         def backward(upstream: Any) -> Any:
             upstream *= sign

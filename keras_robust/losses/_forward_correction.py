@@ -259,7 +259,11 @@ class _Drawn:
         self._columns = np.stack(
             [np.log(here), log_gamma, rest, np.log(rest), never], axis=-1
         )
-        self._linear = np.stack([np.log(here), gamma, rest], axis=-1)
+        # Where it is never, 0 in place of 1 - γ says so, and makes no logarithm of 0.
+        self._linear = np.stack(
+            [np.log(here), np.where(never, 1.0, gamma), np.where(never, 0.0, rest)],
+            axis=-1,
+        )
         self._some_never = bool(never.any())
         self._high = bool((never | (gamma >= _numerics.HIGH_FLOOR)).all())
         self.knows_weight = bool((never | (gamma >= _numerics.SAFE_FLOOR)).all())
@@ -288,7 +292,7 @@ class _Drawn:
         )
         weight = rest * share
         if self._some_never:
-            never = floor == 0
+            never = rest == 0
             raised = ops.where(never, log_p, raised)
             weight = ops.where(never, ops.ones_like(weight), weight)
         return log_here + raised, weight
