@@ -66,6 +66,11 @@ def test_a_q_of_10_is_finite_where_its_power_is_not():
         assert (grad == 0).all()
 
 
+def test_sce_of_nothing_at_all_is_an_error():
+    with pytest.raises(ValueError, match="`beta` must be above 0 where `alpha` is 0"):
+        SCE(alpha=0.0, beta=0.0)
+
+
 @pytest.mark.parametrize(("alpha", "beta"), [(0.1, 1), (6, 0.1), (2, 0), (0, 0.5)])
 def test_sce_is_its_formula(alpha, beta):
     loss = per_position(SCE, alpha=alpha, beta=beta)
