@@ -1,11 +1,13 @@
 """What rows belong to, such as the sentences of words, checked."""
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from keras_robust._inputs import checks
+from keras_robust._inputs.arrays import as_numpy
 from keras_robust._inputs.class_ids import integer_labels
 
 
@@ -45,3 +47,45 @@ def group_of_rows(
         return np.arange(len(row))
     member = group_of_positions(owner, groups, positions)
     return np.unique(member[row], return_inverse=True)[1]
+
+
+def parts(owner: str, by: Any) -> np.ndarray:
+    """Returns what each position is treated by, if none of it is missing."""
+    values = as_numpy(by)
+    try:
+        kinds = np.unique(values).tolist()
+    except TypeError:  # of values that do not compare, as None and a name
+        kinds = [None]
+    if any(kind is None or kind != kind for kind in kinds):
+        raise checks.invalid(
+            owner,
+            "by",
+            "of names or of numbers, none missing",
+            f"by={by!r:.60}",
+            "Give those without one a name of their own.",
+        )
+    return values
+
+
+def known_parts(owner: str, by: Any, shape: tuple, known: Collection[Any]) -> list[Any]:
+    """Returns what each position is treated by, end to end: of `known` values all."""
+    part = as_numpy(by)
+    if by is None or part.shape != shape:
+        raise checks.invalid(
+            owner,
+            "by",
+            f"of shape {shape}, as `fit` had it",
+            "None" if by is None else f"by.shape={part.shape}",
+            "Pass for each prediction the value that it is treated by.",
+        )
+    values = part.ravel().tolist()
+    strange = sorted({str(value) for value in set(values) - set(known)})
+    if strange:
+        raise checks.invalid(
+            owner,
+            "by",
+            f"one of {list(known)}",
+            ", ".join(strange[:12]),
+            "Fit with rows of every value.",
+        )
+    return values

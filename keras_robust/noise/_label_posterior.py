@@ -1,11 +1,14 @@
 """The probabilities of the true label, given both a model and the given label."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from keras_robust._inputs import arrays, checks
 from keras_robust._inputs.class_ids import integer_labels, paired_labels
+from keras_robust._inputs.groups import known_parts, one_for_each, parts
 from keras_robust._inputs.matrices import transition_matrix
 from keras_robust._inputs.predictions import (
     Predictions,
@@ -13,13 +16,9 @@ from keras_robust._inputs.predictions import (
     read_predictions,
 )
 from keras_robust._theory import simplex
+from keras_robust.noise._pool import Pool, fitted_pool
 
 _OWNER = "LabelPosterior"
-# Bounds of the two exponents; what is fitted to a hundred rows ends far inside.
-_EXPONENTS = (0.0, 10.0)
-# Standard deviations of the priors of exponents and of biases. On six annotators' words
-# biases of 0.3 to 1 did as well, on development sentences that were not fitted to.
-_SPREADS = (1.0, 0.5)
 
 
 class LabelPosterior:
@@ -44,15 +43,22 @@ class LabelPosterior:
     and it is best not trained on those that are transformed: predict each half of the
     training rows with a model of the other half.
 
+    Rows may be of kinds that annotators treat differently and the model cannot tell
+    apart, such as words with a capital letter where the encoder takes lower case, or
+    the source of a document: with `by`, each kind has a matrix and weights of its own.
+
     Args:
-        matrix: Transition matrix of shape `(K, K)`, T[i, j] = P(given j | true i), such
-            as a `MatrixEstimate` of `matrix_from_pairs`.
+        matrix: Transition matrix of shape `(K, K)`, T[i, j] = P(given j | true i).
+            Defaults to None: `matrix_from_pairs` of the rows of `fit`, of each kind by
+            itself.
         from_logits: Whether `y_prob` holds logits. Defaults to False.
 
     Attributes:
-        model_weight_: a, after `fit`.
+        model_weight_: a, after `fit`. If that had `by`, each attribute is a dict with
+            an entry for each of its values.
         label_weight_: b.
         class_bias_: c, float64 array of shape `(K,)`.
+        matrix_: The matrix, float64 array of shape `(K, K)`.
 
     Raises:
         ValueError: If `matrix` is no transition matrix.
@@ -68,7 +74,7 @@ class LabelPosterior:
         >>> given = flip_labels(true, omission_matrix(2, 0.4), seed=1).labels
         >>> believed = np.where(rng.random(2000) < 0.1, 1 - true, true)
         >>> y_prob = np.where(np.eye(2)[believed] == 1, 0.9, 0.1)
-        >>> posterior = LabelPosterior(omission_matrix(2, 0.4))
+        >>> posterior = LabelPosterior()
         >>> posterior = posterior.fit(given[:100], true[:100], y_prob[:100])
         >>> soft = posterior.transform(given, y_prob)
         >>> wrong = [given != true, believed != true, soft.argmax(-1) != true]
@@ -82,12 +88,15 @@ class LabelPosterior:
         the exponents (the logarithmic pool).
     """
 
-    model_weight_: float
-    label_weight_: float
-    class_bias_: np.ndarray
+    model_weight_: Any
+    label_weight_: Any
+    class_bias_: Any
+    matrix_: Any
 
-    def __init__(self, matrix: Any, *, from_logits: bool = False) -> None:
-        self.matrix = transition_matrix(_OWNER, "matrix", matrix)
+    def __init__(self, matrix: Any = None, *, from_logits: bool = False) -> None:
+        if matrix is not None:
+            matrix = transition_matrix(_OWNER, "matrix", matrix)
+        self.matrix = matrix
         self.from_logits = checks.flag(_OWNER, "from_logits", from_logits)
 
     def fit(
@@ -96,6 +105,7 @@ class LabelPosterior:
         true_labels: Any,
         y_prob: Any,
         *,
+        by: Any = None,
         sample_weight: Any = None,
         ignore_class: int | None = -100,
     ) -> "LabelPosterior":
@@ -106,6 +116,9 @@ class LabelPosterior:
             true_labels: Labels of the same positions that can be trusted.
             y_prob: Predictions of shape `(*labels.shape, K)`, of a model that was not
                 trained on these rows: probabilities, or logits with `from_logits=True`.
+            by: The kind of each position, names or numbers of the shape of `labels`.
+                A kind wants as many rows as all would without. Defaults to None: all
+                are of one kind.
             sample_weight: Weights of the shape of `labels`, such as those of
                 `rows_to_check`. Only their ratios matter. Defaults to None.
             ignore_class: Label of positions that are left out where either label has
@@ -119,12 +132,16 @@ class LabelPosterior:
                 is impossible by the model or by the matrix.
             TypeError: If labels are not integers.
         """
+        scores = arrays.numeric(_OWNER, "y_prob", y_prob)
+        size = self._num_classes(scores)
         given, true, counted = paired_labels(
-            _OWNER, labels, true_labels, ignore_class, len(self.matrix)
+            _OWNER, labels, true_labels, ignore_class, size
         )
         if ignore_class is not None:
             true = np.where(counted, true.astype("int64"), ignore_class)
-        rows = self._rows(true, "true_labels", y_prob, sample_weight, ignore_class)
+        rows = self._rows(
+            true, "true_labels", scores, size, sample_weight, ignore_class
+        )
         if not len(rows.row):
             raise checks.invalid(
                 _OWNER,
@@ -133,31 +150,37 @@ class LabelPosterior:
                 "none, or only ignored ones and weights of 0",
                 "Look at some rows again.",
             )
-        evidence = self._evidence(rows.log_prob, given.ravel()[rows.row])
-        at_truth = evidence[np.arange(len(rows.row)), rows.label]
-        lost = np.isneginf(at_truth).any(axis=-1)
-        if lost.any():
-            raise checks.invalid(
-                _OWNER,
-                "true_labels",
-                "possible by `y_prob` and `matrix`",
-                f"{int(lost.sum())} rows whose true label has probability 0",
-                "Pass logits, and a matrix without zeros, as of `matrix_from_pairs`.",
+        columns = rows.log_prob, given.ravel()[rows.row], rows.label, rows.weight
+        kind = np.full(len(rows.row), None)
+        if by is not None:
+            kind = one_for_each(_OWNER, "by", parts(_OWNER, by), true.shape)[rows.row]
+        self._pools = {
+            value: fitted_pool(
+                _OWNER, self.matrix, *(x[kind == value] for x in columns)
             )
-        weight = rows.weight / rows.weight.mean()
-        theta = _likeliest(evidence, rows.label, weight)
-        self.model_weight_, self.label_weight_ = map(float, theta[:2])
-        self.class_bias_ = theta[2:]
+            for value in ([None] if by is None else np.unique(kind).tolist())
+        }
+        self._is_split = by is not None
+        self.model_weight_ = self._shown(lambda pool: float(pool.theta[0]))
+        self.label_weight_ = self._shown(lambda pool: float(pool.theta[1]))
+        self.class_bias_ = self._shown(lambda pool: pool.theta[2:])
+        self.matrix_ = self._shown(lambda pool: pool.matrix)
         return self
 
     def transform(
-        self, labels: Any, y_prob: Any, *, ignore_class: int | None = -100
+        self,
+        labels: Any,
+        y_prob: Any,
+        *,
+        by: Any = None,
+        ignore_class: int | None = -100,
     ) -> np.ndarray:
         """Returns soft targets.
 
         Args:
             labels: Given labels, integer class ids, an array of any shape.
             y_prob: Predictions of shape `(*labels.shape, K)`, as in `fit`.
+            by: If `fit` had it, the same of these positions. Defaults to None.
             ignore_class: Label of positions that are left as they are, or None.
                 Defaults to -100.
 
@@ -166,8 +189,9 @@ class LabelPosterior:
             `ignore_class` throughout, which the losses ignore as well.
 
         Raises:
-            ValueError: If shapes do not fit, `fit` was not called, or a given label is
-                impossible by the matrix for all that the model believes.
+            ValueError: If shapes do not fit, `fit` was not called, a given label is
+                impossible by the matrix for all that the model believes, or `by` is
+                missing, of another shape, or of a kind that `fit` did not have.
             TypeError: If labels are not integers.
         """
         if not hasattr(self, "model_weight_"):
@@ -177,9 +201,14 @@ class LabelPosterior:
                 "looked at again."
             )
         given = integer_labels(_OWNER, "labels", labels)
-        rows = self._rows(given, "labels", y_prob, None, ignore_class)
-        theta = [self.model_weight_, self.label_weight_, *self.class_bias_]
-        score = _score(self._evidence(rows.log_prob, rows.label), theta)
+        size = len(next(iter(self._pools.values())).matrix)
+        scores = arrays.numeric(_OWNER, "y_prob", y_prob)
+        rows = self._rows(given, "labels", scores, size, None, ignore_class)
+        score = np.empty(rows.log_prob.shape)
+        kind = self._kinds(by, given.shape)[rows.row]
+        for value, pool in self._pools.items():
+            here = kind == value
+            score[here] = pool.scores(rows.log_prob[here], rows.label[here])
         lost = np.isneginf(score).all(axis=-1)
         if lost.any():
             raise checks.invalid(
@@ -189,22 +218,46 @@ class LabelPosterior:
                 f"{int(lost.sum())} others, the first in row {rows.row[lost][0]}",
                 "Pass a matrix without zeros, as of `matrix_from_pairs`.",
             )
-        size = len(self.matrix)
         targets = np.empty((given.size, size), "float32")
         targets[:] = 0 if ignore_class is None else ignore_class
         targets[rows.row] = np.exp(simplex.log_softmax(score))
         return targets.reshape(*given.shape, size)
 
+    def _shown(self, what: Callable[[Pool], Any]) -> Any:
+        made = {kind: what(pool) for kind, pool in self._pools.items()}
+        return made if self._is_split else made[None]
+
+    def _kinds(self, by: Any, shape: tuple) -> np.ndarray:
+        if self._is_split:
+            kinds = known_parts(_OWNER, by, shape, self._pools)
+            return np.array(kinds, dtype=object)
+        if by is not None:
+            fix = "Fit with `by` as well."
+            raise checks.invalid(_OWNER, "by", "None, as for `fit`", "values", fix)
+        return np.full(math.prod(shape), None)
+
+    def _num_classes(self, scores: np.ndarray) -> int:
+        if self.matrix is not None:
+            return len(self.matrix)
+        if scores.ndim == 0 or scores.shape[-1] < 2:
+            raise checks.invalid(
+                _OWNER,
+                "y_prob",
+                "of shape (..., K), K >= 2",
+                f"y_prob.shape={scores.shape}",
+                "Of one probability p a row, pass (1 - p, p).",
+            )
+        return scores.shape[-1]
+
     def _rows(
         self,
         labels: np.ndarray,
         argument: str,
-        y_prob: Any,
+        scores: np.ndarray,
+        size: int,
         sample_weight: Any,
         ignore_class: int | None,
     ) -> Predictions:
-        scores = arrays.numeric(_OWNER, "y_prob", y_prob)
-        size = len(self.matrix)
         if scores.shape != (*labels.shape, size):
             raise checks.invalid(
                 _OWNER,
@@ -224,47 +277,15 @@ class LabelPosterior:
         )
         return checked_distributions(_OWNER, rows)
 
-    def _evidence(self, log_prob: np.ndarray, given: np.ndarray) -> np.ndarray:
-        """Returns what the exponents multiply, of shape (N, K, 2)."""
-        return np.stack([log_prob, simplex.log_of(self.matrix.T)[given]], axis=-1)
-
     def __repr__(self) -> str:
-        shown = f"matrix of {len(self.matrix)} classes"
-        if hasattr(self, "model_weight_"):
-            shown += f", model_weight={self.model_weight_:.6g}"
-            shown += f", label_weight={self.label_weight_:.6g}"
+        if not hasattr(self, "_pools"):
+            size = (
+                "counted by `fit`"
+                if self.matrix is None
+                else f"of {len(self.matrix)} classes"
+            )
+            return f"{_OWNER}(matrix {size})"
+        shown = self._shown(str)
+        if self._is_split:
+            shown = ", ".join(f"{kind}: {told}" for kind, told in shown.items())
         return f"{_OWNER}({shown})"
-
-
-def _score(evidence: np.ndarray, theta: Any) -> np.ndarray:
-    """Returns unnormalised log-posteriors (N, K); 0 times -inf counts as 0."""
-    score = np.zeros(evidence.shape[:2]) + np.asarray(theta[2:])
-    for i in (0, 1):
-        if theta[i]:
-            score = score + theta[i] * evidence[..., i]
-    return score
-
-
-def _likeliest(
-    evidence: np.ndarray, true: np.ndarray, weight: np.ndarray
-) -> np.ndarray:
-    """Returns the likeliest exponents and biases, normal priors taken in."""
-    from scipy import optimize
-
-    classes = evidence.shape[1]
-    centre = np.repeat([1.0, 0.0], [2, classes])
-    spread = np.repeat(_SPREADS, [2, classes])
-    hit = np.eye(classes)[true]
-    # A class that is ruled out stays so, whatever the exponents: it has no slope.
-    finite = np.where(np.isneginf(evidence), 0.0, evidence)
-
-    def lack(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        log_q = simplex.log_softmax(_score(evidence, theta))
-        over = weight[:, None] * (np.exp(log_q) - hit)
-        slope = np.append(np.einsum("nk,nki->i", over, finite), over.sum(axis=0))
-        off = (theta - centre) / spread
-        nll = -weight @ log_q[np.arange(len(true)), true]
-        return float(nll + off @ off / 2), slope + off / spread
-
-    bounds = [_EXPONENTS] * 2 + [(None, None)] * classes
-    return optimize.minimize(lack, centre, jac=True, method="L-BFGS-B", bounds=bounds).x

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_robust._inputs import checks
 from keras_robust._inputs.class_ids import integer_labels
+from keras_robust._inputs.groups import parts
 from keras_robust._inputs.matrices import correction
 from keras_robust._inputs.options import (
     checked_axis,
@@ -16,7 +17,6 @@ from keras_robust._inputs.options import (
 from keras_robust.calibration._deciding.acceptance import Acceptance
 from keras_robust.calibration._deciding.decided_rows import (
     confidences,
-    parts,
     read_decided,
     thresholds_by,
 )

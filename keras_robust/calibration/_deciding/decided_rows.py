@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.arrays import as_numpy, numeric
-from keras_robust._inputs.groups import one_for_each
+from keras_robust._inputs.arrays import numeric
+from keras_robust._inputs.groups import known_parts, one_for_each
 from keras_robust._inputs.matrices import Correction
 from keras_robust._inputs.options import checked_axis
 from keras_robust._inputs.predictions import (
@@ -116,45 +116,9 @@ def confidences(
     return events_of(owner, predictions, notion).confidence.reshape(shape)
 
 
-def parts(owner: str, by: Any) -> np.ndarray:
-    """Returns what has a threshold of its own, if none of it is missing."""
-    values = as_numpy(by)
-    try:
-        kinds = np.unique(values).tolist()
-    except TypeError:  # of values that do not compare, as None and a name
-        kinds = [None]
-    if any(kind is None or kind != kind for kind in kinds):
-        raise checks.invalid(
-            owner,
-            "by",
-            "of names or of numbers, none missing",
-            f"by={by!r:.60}",
-            "Give those without one a name of their own.",
-        )
-    return values
-
-
 def thresholds_by(
     owner: str, thresholds: dict[Any, float], by: Any, shape: tuple
 ) -> np.ndarray:
     """Returns the threshold of each position, by what it belongs to."""
-    part = as_numpy(by)
-    if by is None or part.shape != shape:
-        raise checks.invalid(
-            owner,
-            "by",
-            f"of shape {shape}, as `fit` had it",
-            "None" if by is None else f"by.shape={part.shape}",
-            "Pass for each prediction the value whose threshold it has.",
-        )
-    values = part.ravel().tolist()
-    strange = sorted({str(value) for value in set(values) - set(thresholds)})
-    if strange:
-        raise checks.invalid(
-            owner,
-            "by",
-            f"one of {list(thresholds)}",
-            ", ".join(strange[:12]),
-            "Fit with rows of every value.",
-        )
+    values = known_parts(owner, by, shape, thresholds)
     return np.array([thresholds[value] for value in values]).reshape(shape)

@@ -173,17 +173,13 @@ def posterior_targets(
     train, dev = splits["train"], splits["dev"]
     given, clean = trusted_of(config, dev).pairs
     judged = trusted_rows(config, dev, dev_logits)
-    known, kinds = np.zeros(len(given)), np.zeros(len(train.words))
+    known = kinds = None
     if config.targets == "by_kind":
         known = trusted_rows(config, dev, _capitals(config, "dev"))
         kinds = _capitals(config, "train")
-    of_words = np.empty((len(train.words), len(TAGS)))
-    for kind in np.unique(kinds):
-        seen, here = known == kind, kinds == kind
-        matrix = noise.matrix_from_pairs(given[seen], clean[seen], len(TAGS)).matrix
-        posterior = noise.LabelPosterior(matrix, from_logits=True)
-        posterior.fit(given[seen], clean[seen], judged[seen])
-        of_words[here] = posterior.transform(train.pairs[0][here], train_logits[here])
+    posterior = noise.LabelPosterior(from_logits=True)
+    posterior.fit(given, clean, judged, by=known)
+    of_words = posterior.transform(train.pairs[0], train_logits, by=kinds)
     if config.targets == "recounted":
         counts = of_words.T.astype("float64") @ np.eye(len(TAGS))[train.pairs[0]]
         matrix = counts / counts.sum(axis=1, keepdims=True)

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from keras_robust.noise import LabelPosterior, flip_labels, omission_matrix
+from keras_robust.noise import (
+    LabelPosterior,
+    flip_labels,
+    matrix_from_pairs,
+    omission_matrix,
+)
 
 K = 4
 MATRIX = 0.05 + 0.8 * np.eye(K)
@@ -120,6 +125,49 @@ def test_a_class_that_the_matrix_rules_out_stays_ruled_out():
     assert soft[1].tolist() == [0, 0, 1]
 
 
+def test_without_a_matrix_it_is_that_of_the_rows_of_fit():
+    given, true, logits = rows()
+    weight = np.random.default_rng(1).uniform(0.5, 2, len(true))
+    matrix = matrix_from_pairs(given, true, K, sample_weight=weight)
+    options = {"sample_weight": weight}
+    known = LabelPosterior(matrix, from_logits=True).fit(given, true, logits, **options)
+    made = LabelPosterior(from_logits=True)
+    assert repr(made) == "LabelPosterior(matrix counted by `fit`)"
+    made.fit(given, true, logits, **options)
+    np.testing.assert_array_equal(made.matrix_, matrix.matrix)
+    assert repr(made) == repr(known)
+    # Fitted anew, to other classes, nothing is left of before.
+    made.fit(given % 3, true % 3, logits[:, :3])
+    assert made.matrix_.shape == (3, 3)
+    assert made.transform([0], [[1.0, 2.0, 3.0]]).shape == (1, 3)
+
+
+def test_each_kind_of_rows_has_a_matrix_and_weights_of_its_own():
+    given, true, logits = rows(240)
+    kind = np.where(np.arange(240) % 3 > 0, "upper", "lower")
+    given = np.where((kind == "upper") & (true == 1), 2, given)  # a habit of one kind
+    ignored = np.where(np.arange(240) % 7 == 3, -100, given)
+    shaped = [x.reshape(40, 6, *x.shape[1:]) for x in (ignored, true, logits, kind)]
+    made = LabelPosterior(from_logits=True)
+    made.fit(*shaped[:3], by=shaped[3])
+    soft = made.transform(shaped[0], shaped[2], by=shaped[3]).reshape(240, K)
+    for name in ("lower", "upper"):
+        here = (kind == name) & (ignored != -100)
+        alone = LabelPosterior(from_logits=True).fit(
+            given[here], true[here], logits[here]
+        )
+        assert made.model_weight_[name] == alone.model_weight_
+        assert made.label_weight_[name] == alone.label_weight_
+        np.testing.assert_array_equal(made.class_bias_[name], alone.class_bias_)
+        np.testing.assert_array_equal(made.matrix_[name], alone.matrix_)
+        np.testing.assert_array_equal(
+            soft[here], alone.transform(given[here], logits[here])
+        )
+        assert f"{name}: matrix of 4 classes, model_weight=" in repr(made)
+    assert (soft[ignored == -100] == -100).all()
+    assert made.matrix_["upper"][1, 2] > 0.5 > 0.2 > made.matrix_["lower"][1, 2]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -148,6 +196,28 @@ def test_a_class_that_the_matrix_rules_out_stays_ruled_out():
             ValueError,
             "1 others, the first in row 0",
         ),
+        (lambda: LabelPosterior().fit([0], [0], [0.3]), ValueError, r"K\), K >= 2"),
+        (
+            lambda: fitted(by=["a", "b"]),
+            ValueError,
+            "`by` must be one for each of the 3",
+        ),
+        (lambda: fitted(by=["a", None, "b"]), ValueError, "none missing"),
+        (
+            lambda: fitted().transform([0], FLAT, by=["a"]),
+            ValueError,
+            "`by` must be No",
+        ),
+        (
+            lambda: fitted(by=[0, 1, 1]).transform([0], FLAT),
+            ValueError,
+            "Received: None. Pass for each",
+        ),
+        (
+            lambda: fitted(by=["a", "b", "b"]).transform([0], FLAT, by=["c"]),
+            ValueError,
+            r"`by` must be one of \['a', 'b'\]. Received: c",
+        ),
     ],
 )
 def test_bad_input_says_what_is_wrong(call, error, words):
@@ -155,6 +225,9 @@ def test_bad_input_says_what_is_wrong(call, error, words):
         call()
 
 
-def fitted(true=(0, 1, 2), y_prob=None):
-    y_prob = np.full((3, K), 1 / K) if y_prob is None else y_prob
-    return LabelPosterior(MATRIX).fit([0, 1, 2], true, y_prob)
+FLAT = np.full((1, K), 1 / K)
+
+
+def fitted(true=(0, 1, 2), y_prob=None, by=None):
+    y_prob = np.tile(FLAT, (3, 1)) if y_prob is None else y_prob
+    return LabelPosterior(MATRIX).fit([0, 1, 2], true, y_prob, by=by)
