@@ -31,13 +31,11 @@ _AUTHORS: dict[str, dict[str, float]] = {
 # The others that are tried. Adam takes no notice of a loss's scale, so that of two
 # weights their ratio is what there is to choose.
 _OTHERS: dict[str, list[dict[str, float]]] = {
-    "GCE": [{"q": q} for q in (0.2, 0.4, 0.6, 0.8)],
-    "SGCE": [{"q": q, "smoothing": s} for q, s in ((0.3, 0.1), (0.7, 0.1), (0.5, 0.2))],
-    "SCE": [{"alpha": a, "beta": b} for a, b in ((1.0, 0.1), (1.0, 1.0), (0.01, 1.0))],
-    "truncated GCE": [
-        {"q": q, "cutoff": k} for q, k in ((0.7, 0.3), (0.7, 0.1), (0.4, 0.3))
-    ],
-    "label smoothing": [{"smoothing": s} for s in (0.05, 0.2, 0.4)],
+    "GCE": [{"q": q} for q in (0.2, 0.4, 0.6)],
+    "SGCE": [{"q": q, "smoothing": 0.1} for q in (0.3, 0.7)],
+    "SCE": [{"alpha": a, "beta": 1.0} for a in (1.0, 0.01)],
+    "truncated GCE": [{"q": 0.7, "cutoff": k} for k in (0.3, 0.1)],
+    "label smoothing": [{"smoothing": s} for s in (0.2, 0.4)],
 }
 NAMES = tuple(_AUTHORS)
 

@@ -21,7 +21,7 @@ class HiddenLayer:
     warmup: int = 3
     batch: int = 256
     learning_rate: float = 1e-3
-    dropout: bool = True
+    dropout: tuple[float, float] = (0.2, 0.5)  # before it and after it
 
     def trained(
         self,
@@ -61,7 +61,7 @@ class HiddenLayer:
     def _built(self, shape: tuple[int, ...]) -> keras.Model:
         torch = keras.backend.backend() == "torch"
         inner = {"dtype": "mixed_bfloat16" if torch else "float32"}
-        before, after = (0.2, 0.5) if self.dropout else (0.0, 0.0)
+        before, after = self.dropout
         return keras.Sequential(
             [
                 keras.Input(shape),
