@@ -54,9 +54,11 @@ class Compared:
         return ", ".join(f"{name}={value:g}" for name, value in self.arguments.items())
 
     @property
-    def warm(self) -> bool:
-        """Whether epochs of cross entropy come first, as the loss asks for."""
-        return self.loss in ("truncated GCE", "ForwardCorrection")
+    def first(self) -> Any:
+        """The loss of the first epochs, as its authors take it, or None."""
+        if self.loss != "truncated GCE":
+            return None
+        return GCE(q=self.arguments["q"], **OPTIONS)
 
     def made(self, rate: float, matrix: Any) -> Any:
         """Returns the loss, for a rate of wrong labels and their transition matrix."""

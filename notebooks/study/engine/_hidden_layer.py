@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_robust import GCE, calibration
+from keras_robust import calibration
 
 OPTIONS = {"from_logits": True}
 
@@ -30,10 +30,10 @@ class HiddenLayer:
         loss: Any,
         seed: int,
         *,
-        warm: bool = False,
+        first: Any = None,
         callbacks: Sequence[Any] = (),
     ) -> keras.Model:
-        """Returns the model; if `warm`, cross entropy has the first epochs."""
+        """Returns the model; the warm-up's epochs are of the loss `first`, if any."""
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed)
         model = self._built(x.shape[1:])
@@ -41,11 +41,8 @@ class HiddenLayer:
         optimizer = keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(self.learning_rate, steps)
         )
-        first = self.warmup if warm else 0
-        for part, epochs in (
-            (GCE(q=0.0, **OPTIONS), first),
-            (loss, self.epochs - first),
-        ):
+        warmup = 0 if first is None else self.warmup
+        for part, epochs in ((first, warmup), (loss, self.epochs - warmup)):
             if epochs:
                 model.compile(optimizer, part)  # the same: it goes on where it was
                 model.fit(

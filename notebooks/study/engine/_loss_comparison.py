@@ -48,13 +48,13 @@ def run_loss_comparison(
     """Trains with each loss on wrong labels, and writes rows.
 
     A hidden layer of 256 units with dropout, trained by AdamW, on the principal
-    components of the features of `run_photographs` (of scikit-learn's digits, on the pixels, with
-    three times the epochs). Three epochs of cross entropy come before
-    `ForwardCorrection`, the truncated GCE and the first estimate of the rate, which is
-    `NoiseAwareGamma`'s; the matrix is that of `matrix_from_pairs`, on digits the one
-    that the noise was drawn by. Each loss is trained at the parameters of its authors,
-    then at a few others; `loss_comparison` takes those with the highest accuracy on
-    noisy development labels. Rows that are there are not made again.
+    components of the features of `run_photographs`; of scikit-learn's digits, on the
+    pixels, with three times the epochs. `ForwardCorrection` has the matrix of
+    `matrix_from_pairs`, on digits the one that the noise was drawn by. The rate of
+    `GammaCE` is the true one, or that of `NoiseAwareGamma` after three epochs; the
+    truncated GCE begins with as many without a cutoff. Each loss is trained at the
+    parameters of its authors, then at a few others. Rows that are there are not made
+    again.
 
     Args:
         results: Folder; the rows go into `study_loss_comparison.csv`.
@@ -221,7 +221,7 @@ def _run(rows: _Split, layer: HiddenLayer, seed: int, one: Compared) -> dict[str
         # That the estimate was still falling: the row has the rate that it came to.
         warnings.filterwarnings("ignore", message="NoiseAwareGamma")
         model = layer.trained(
-            rows.x, rows.given, loss, seed, warm=one.warm, callbacks=watching
+            rows.x, rows.given, loss, seed, first=one.first, callbacks=watching
         )
     dev = logits_of(model, rows.dev_x)
     found = logits_of(model, rows.test_x)

@@ -135,8 +135,8 @@ def _runs(
         if way == "CE + the trusted":
             where = np.concatenate([rows, again])
             targets = np.concatenate([targets, clean[again]])
-        warm = way == "matrix"
-        model = layer.trained(data.known[where], targets, loss, seed, warm=warm)
+        first = plain if way == "matrix" else None
+        model = layer.trained(data.known[where], targets, loss, seed, first=first)
         known = logits_of(model, data.known[again])
         yield {
             **told,
