@@ -3,6 +3,7 @@
 from engine._accepting import kept_thresholds
 from engine._cache import unavailable
 from engine._claims import Claims, seeds_interval
+from engine._comparison_table import loss_comparison
 from engine._config import RunConfig
 from engine._grid import run_grid
 from engine._grids import grid
@@ -35,6 +36,7 @@ __all__ = [
     "fetch_cifar10n",
     "grid",
     "kept_thresholds",
+    "loss_comparison",
     "patch_features",
     "read_cifar10",
     "read_cifar10n",
