@@ -161,7 +161,7 @@ address:
 bench: $(FULL)/installed
 	export XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"; \
 	for backend in $(BACKENDS); do \
-	  for question in losses forward_correction memory large_vocabulary metrics fit \
+	  for question in losses other_losses forward_correction memory large_vocabulary metrics fit \
 	    first_fit operations import_time; do \
 	    KERAS_BACKEND=$$backend $(FULL)/bin/python benchmarks/$$question.py; \
 	  done; \

@@ -8,10 +8,8 @@ GammaCE does; any other matrix takes all probabilities of a row.
 from typing import Any
 
 import numpy as np
-from losses import SHAPES, data, loss_step
-from steps import BACKEND, MODES
-from timing import in_turns, options, rows, save
-from tqdm import tqdm
+from losses import SHAPES, compare
+from timing import options
 
 from keras_robust import ForwardCorrection, GammaCE
 from keras_robust.noise import omission_matrix, pair_matrix
@@ -33,17 +31,5 @@ def losses(num_classes: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    chosen = options(__doc__)
     # Of more classes, nobody knows a matrix.
-    shapes = ((64, 9), (8, 300)) if chosen.short else SHAPES[:3]
-    made = []
-    cells = [(mode, shape) for mode in MODES for shape in shapes]
-    for mode, shape in tqdm(cells, desc=f"forward correction, {BACKEND}"):
-        steps = {
-            name: loss_step(loss, mode, data(shape))
-            for name, loss in losses(shape[1]).items()
-        }
-        seconds = in_turns(steps, rounds=2 if chosen.short else 21)
-        about = {"mode": mode, "shape": f"{shape[0]} x {shape[1]}", "labels": "all"}
-        made += rows(seconds, REFERENCE, **about, dtype="float32")
-    save(made, "forward correction", chosen.out)
+    compare("forward correction", losses, SHAPES[:3], options(__doc__))

@@ -6,7 +6,8 @@ Value and gradient with respect to the logits, through `Loss.__call__`, in float
     KERAS_BACKEND=jax python benchmarks/losses.py
 """
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from steps import BACKEND, MODES, step
 from timing import in_turns, options, rounds_of, rows, save
 from tqdm import tqdm
 
-from keras_robust import GCE, SGCE, GammaCE
+from keras_robust import GCE, NCERCE, SCE, SGCE, GammaCE
 
 SHAPES = ((16384, 9), (8192, 100), (2048, 1000), (512, 32000))
 CE = "SparseCategoricalCrossentropy"
@@ -35,6 +36,15 @@ def losses(ignored: bool = False) -> dict[str, Any]:
     if BACKEND == "torch":
         made["article's SGCE"] = ArticleSGCE(q=0.6, smoothing=0.1)
     return made
+
+
+def others() -> dict[str, Any]:
+    """Returns losses that are here to compare with."""
+    return {
+        "GCE(.7, cutoff=.5)": GCE(q=0.7, cutoff=0.5, from_logits=True),
+        "SCE(.1, 1)": SCE(alpha=0.1, beta=1.0, from_logits=True),
+        "NCERCE(1, 1)": NCERCE(alpha=1.0, beta=1.0, from_logits=True),
+    }
 
 
 def data(
@@ -89,6 +99,24 @@ def _steps(mode: str, shape: tuple[int, int], kind: str) -> dict[str, Any]:
     return {
         name: loss_step(loss, mode, arrays) for name, loss in losses(ignored).items()
     }
+
+
+def compare(
+    question: str,
+    losses_of: Callable[[int], dict[str, Any]],
+    shapes: Sequence[tuple[int, int]],
+    chosen: argparse.Namespace,
+) -> None:
+    """Measures losses that depend on the number of classes, the first the reference."""
+    shapes = ((64, 9), (8, 300)) if chosen.short else shapes
+    made, cells = [], [(mode, shape) for mode in MODES for shape in shapes]
+    for mode, shape in tqdm(cells, desc=f"{question}, {BACKEND}"):
+        named, arrays = losses_of(shape[1]), data(shape)
+        steps = {name: loss_step(loss, mode, arrays) for name, loss in named.items()}
+        seconds = in_turns(steps, rounds=2 if chosen.short else 21)
+        about = {"mode": mode, "shape": f"{shape[0]} x {shape[1]}", "labels": "all"}
+        made += rows(seconds, next(iter(named)), **about, dtype="float32")
+    save(made, question, chosen.out)
 
 
 if __name__ == "__main__":

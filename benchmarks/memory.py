@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from large_vocabulary import SHAPE, SHORT, costs
-from losses import CE, data, loss_step, losses
+from losses import CE, data, loss_step, losses, others
 from steps import MODES, step
 from timing import environment, options, save
 from tqdm import tqdm
@@ -29,7 +29,8 @@ def measured(question: str, mode: str, name: str, short: bool) -> int:
     """Returns the bytes that one step takes."""
     if question == "memory":
         shape = (8, 300) if short else LOGITS
-        function = loss_step(losses()[name], mode, data(shape))
+        named = {**losses(), **others()}
+        function = loss_step(named[name], mode, data(shape))
     else:
         named, leaves = costs(SHORT if short else SHAPE)
         function = step(named[name], mode, leaves)
@@ -53,7 +54,8 @@ def cells(short: bool) -> Iterator[tuple[str, str, str, str]]:
         "large vocabulary memory": SHORT if short else SHAPE,
     }
     for question, shape in sizes.items():
-        names = losses() if question == "memory" else costs(SHORT)[0]
+        named = {**losses(), **others()}
+        names = named if question == "memory" else costs(SHORT)[0]
         for mode in MODES[:1] if short else MODES:
             for name in [CE] if short else names:
                 yield question, " x ".join(map(str, shape)), mode, name

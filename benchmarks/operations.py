@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 from fit import ACCURACY, ECE
-from losses import CE, losses
+from losses import CE, losses, others
 from timing import BACKEND, environment, options, save
 
 from keras_robust import ExpectedCalibrationError
@@ -53,7 +53,7 @@ def of_losses(device: str, shape: tuple[int, int]) -> dict[str, int]:
     # Not by `keras.device`, under which Keras hands on tensors without a gradient.
     global_state.set_global_attribute("torch_device", torch.device(device))
     try:
-        named = losses()
+        named = {**losses(), **others()}
         named.pop("article's SGCE")  # it reads values
         return {
             name: counted(lambda loss=loss: call(loss)) for name, loss in named.items()

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from keras_robust._backend import plain, powers
+from keras_robust._numerics import NEGLIGIBLE_Q
 
 # Up to so many classes, XLA unrolls a row.
 _SHORT = 64
@@ -49,13 +50,15 @@ def _backward_terms(
     below = logits - top[..., None]
     # See `powers`. What multiplies exponentials is worked out for each row, not each
     # class.
-    on_p = by_log_p
+    on_p = -by_log_p
     if q is not None:
-        on_p = by_log_p - by_cost * (logits.shape[-1] - q * cost_of_all)
+        on_p = powers.on_p(on_p, by_cost, cost_of_all, q, logits.shape[-1])
     classes = jnp.arange(logits.shape[-1], dtype=labels.dtype)
     gradient = jnp.where(classes == labels[..., None], by_log_p[..., None], 0)
-    gradient -= (on_p * jnp.exp(-log_z))[..., None] * jnp.exp(below)
-    if q is not None:
+    gradient += (on_p * jnp.exp(-log_z))[..., None] * jnp.exp(below)
+    if q is not None and q < NEGLIGIBLE_Q:
+        gradient -= by_cost[..., None]
+    elif q is not None:
         on_powers = by_cost * jnp.exp(-q * log_z)
         gradient -= on_powers[..., None] * jnp.exp(q * below)
     return jnp.where(live[..., None], gradient, 0), None, None

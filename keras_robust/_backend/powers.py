@@ -13,7 +13,7 @@ With C = sum_k (1 - p_k^q) / q, that cost, the gradients by the logits are
     d log p_y / dz_k = [k = y] - p_k,        dC / dz_k = p_k (K - q C) - p_k^q,
 
 so backward passes multiply p_k by one number for each row, `on_p`, and p_k^q by
-another, `on_powers`.
+another, `on_powers`. At q = 0, p_k^q is 1, and C infinite where a class is ruled out.
 """
 
 from typing import Any
@@ -46,3 +46,12 @@ def cost_of_all(total: Any, log_z: Any, q: float, num_classes: int) -> Any:
     if q >= SAFE_Q:
         total = total - num_classes
     return -(total + ops.expm1(-q * log_z) * (num_classes + total)) / q
+
+
+def on_p(
+    on_label: Any, by_cost: Any, cost_of_all: Any, q: float, num_classes: int
+) -> Any:
+    """Returns by what a backward pass multiplies p_k, from less the slope by log p."""
+    if q < NEGLIGIBLE_Q:
+        return on_label + by_cost * num_classes
+    return on_label + by_cost * (num_classes - q * cost_of_all)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_robust._backend import plain, powers
+from keras_robust._numerics import NEGLIGIBLE_Q
 
 try:
     from tensorflow.python.eager.record import could_possibly_record
@@ -114,16 +115,18 @@ class _Rows(NamedTuple):
 
         # See `powers`. What multiplies exponentials is worked out for each row, not
         # each class.
-        q, num_classes, on_p = self.q, self.logits.shape[-1], by_log_p
+        q, num_classes, on_p = self.q, self.logits.shape[-1], -by_log_p
         if q is not None:
-            on_p = by_log_p - by_cost * (num_classes - q * self.cost_of_all)
+            on_p = powers.on_p(on_p, by_cost, self.cost_of_all, q, num_classes)
         below = self.logits - self.top
-        gradient = scaled(tf.exp(below), -on_p * tf.exp(-self.log_z))
-        if q is not None:
+        gradient = scaled(tf.exp(below), on_p * tf.exp(-self.log_z))
+        own = by_log_p + on_p * tf.exp(self.log_p)
+        if q is not None and q < NEGLIGIBLE_Q:
+            by_cost = tf.where(live, by_cost, 0.0)
+            gradient, own = gradient - by_cost, own - by_cost
+        elif q is not None:
             on_powers = -by_cost * tf.exp(-q * self.log_z)
             gradient += scaled(tf.exp(q * below), on_powers)
-        own = by_log_p - on_p * tf.exp(self.log_p)
-        if q is not None:
             own -= by_cost * tf.exp(q * self.log_p)
         return self._with_own(gradient, tf.where(live, own, 0.0))
 

@@ -166,21 +166,18 @@ def _backward(rows: _Rows, logits: Any, on_label: Any, by_cost: Any) -> Any:
     return gradient.index_fill_(0, rows.dead.view(-1).nonzero().view(-1), 0.0)
 
 
-def _on_p(rows: _Rows, num_classes: int, on_label: Any, by_cost: Any) -> Any:
-    # See `powers`. What multiplies exponentials is worked out for each row, not for
-    # each class.
-    return on_label + by_cost * (num_classes - rows.q * rows.cost_of_all)
-
-
 def _gradient_at_once(rows: _Rows, logits: Any, on_label: Any, by_cost: Any) -> Any:
     # Nothing is kept where the graph was retained: a second time.
     gradient = rows.kept.pop() if rows.kept else torch.log_softmax(logits, -1)
     if rows.q is None:
         gradient.exp_().scatter_(-1, rows.labels, -1.0, reduce="add")
         return gradient.mul_(on_label)
-    of_powers = (gradient * rows.q).exp_()
-    gradient.exp_().mul_(_on_p(rows, logits.shape[-1], on_label, by_cost))
-    gradient.addcmul_(of_powers, by_cost, value=-1.0)
+    on_p = powers.on_p(on_label, by_cost, rows.cost_of_all, rows.q, logits.shape[-1])
+    if rows.q < NEGLIGIBLE_Q:
+        gradient.exp_().mul_(on_p).sub_(by_cost)
+    else:
+        of_powers = (gradient * rows.q).exp_()
+        gradient.exp_().mul_(on_p).addcmul_(of_powers, by_cost, value=-1.0)
     return gradient.scatter_add_(-1, rows.labels, -on_label)
 
 
@@ -214,16 +211,19 @@ def _gradient_in_blocks(rows: _Rows, logits: Any, on_label: Any, by_cost: Any) -
         gradient = torch.empty_like(logits)
         for z, m, g in _blocks(logits, top, gradient):
             _exp(torch.sub(z, m, out=g), out=g)
-    on_p, on_powers, buffer = on_label, None, None
-    if rows.q is not None:
-        on_p = _on_p(rows, logits.shape[-1], on_label, by_cost)
-        on_powers, buffer = by_cost * torch.exp(-rows.q * log_z), _block_of(logits)
+    q, on_p, on_powers, buffer = rows.q, on_label, None, None
+    if q is not None:
+        on_p = powers.on_p(on_label, by_cost, rows.cost_of_all, q, logits.shape[-1])
+        on_powers = by_cost * torch.exp(-q * log_z)
+        buffer = None if q < NEGLIGIBLE_Q else _block_of(logits)
     on_exp = on_p * torch.exp(-log_z)
     for z, m, g, a, b in _blocks(logits, top, gradient, on_exp, on_powers):
         g.mul_(a)
-        if rows.q is not None:
+        if buffer is not None:
             below = torch.sub(z, m, out=buffer[: len(z)])
-            g.addcmul_(_exp(below, rows.q, out=below), b, value=-1.0)
+            g.addcmul_(_exp(below, q, out=below), b, value=-1.0)
+        elif b is not None:
+            g.sub_(b)
     return gradient.scatter_add_(-1, rows.labels, -on_label)
 
 

@@ -14,7 +14,7 @@ from keras_robust._theory.symmetric import symmetric_minimizer, symmetric_poster
 from keras_robust.losses._robust_loss import Number, RobustLoss
 
 # What the paper puts in the place of -log 0, its -A.
-_MINUS_LOG_OF_0 = 4.0
+MINUS_LOG_OF_0 = 4.0
 
 
 @keras.saving.register_keras_serializable(package="keras_robust")
@@ -121,7 +121,7 @@ class SCE(RobustLoss):
 
     @property
     def _on_missing(self) -> float:
-        return _MINUS_LOG_OF_0 * self.beta
+        return MINUS_LOG_OF_0 * self.beta
 
     def label_cost(self, log_p: Any) -> Any:
         """Returns alpha * -log(p) + 4 * beta * (1 - p)."""

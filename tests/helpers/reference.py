@@ -26,6 +26,13 @@ def sce(p, y, alpha, beta):
     return alpha * -np.log(np.take_along_axis(p, y[:, None], -1)[:, 0]) + beta * reverse
 
 
+def ncerce(p, y, alpha, beta):
+    """As the paper writes it: over the cross entropy of every one-hot label."""
+    logs = -np.log(np.asarray(p, WIDE))
+    normalised = np.take_along_axis(logs, y[:, None], -1)[:, 0] / logs.sum(-1)
+    return alpha * normalised + sce(p, y, 0, beta)
+
+
 def sgce(p, y, q, s):
     p = np.asarray(p, WIDE)
     weight = np.full(p.shape, WIDE(s) / (p.shape[-1] - 1))

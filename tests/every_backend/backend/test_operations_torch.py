@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from keras_robust import (
     GCE,
+    NCERCE,
     SCE,
     SGCE,
     ExpectedCalibrationError,
@@ -32,6 +33,7 @@ LOSSES = [
     (GammaCE(from_logits=True), 39),
     (GammaCE(b=0.2, from_logits=True), 43),
     (SGCE(from_logits=True), 53),
+    (NCERCE(from_logits=True), 54),
 ]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from backend import BACKEND, value_and_grad
 
-from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE, _backend
+from keras_robust import GCE, NCERCE, SCE, SGCE, ForwardCorrection, GammaCE, _backend
 from keras_robust._backend import plain
 from keras_robust.noise import omission_matrix, symmetric_matrix
 
@@ -19,6 +19,7 @@ LOSSES = [
     *(GCE(q=q, from_logits=True) for q in (0.0, 1e-21, 1e-6, 0.6, 1.0, 10.0)),
     *(GCE(q=q, cutoff=0.2, from_logits=True) for q in (0.0, 0.6)),
     *(SCE(alpha, from_logits=True) for alpha in (0.0, 0.1)),
+    *(NCERCE(alpha, from_logits=True) for alpha in (0.0, 1.0)),
     *(GammaCE(g, from_logits=True) for g in (0.0, 1e-40, 1e-31, 1e-29, 0.03, 0.3, 1.0)),
     *(GammaCE(g, b=0.2, from_logits=True) for g in (0.0, 1e-7, 0.1, 1.0)),
     *(GammaCE(0.1, b=b, from_logits=True, stop_gradient=True) for b in (0.0, 0.2)),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from keras_robust import GCE, SGCE, ForwardCorrection, GammaCE, _backend
+from keras_robust import GCE, NCERCE, SCE, SGCE, ForwardCorrection, GammaCE, _backend
 from keras_robust._backend import plain as plain_version
 from keras_robust._backend import torch_rows
 
@@ -53,6 +53,8 @@ UNEVEN[1] = [0.5, 0.5, 0.0, 0.0, 0.0]
         GCE(q=0.6, **WIDE),
         SGCE(q=0.6, **WIDE),
         GammaCE(gamma=0.2, b=0.3, **WIDE),
+        SCE(**WIDE),
+        NCERCE(**WIDE),
         ForwardCorrection(EVEN, **WIDE),
         ForwardCorrection(UNEVEN, **WIDE),
         ForwardCorrection(EVEN, SGCE(q=0.0, **WIDE)),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from backend import BACKEND, quickly_compiled, to_numpy
 
-from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE, losses
+from keras_robust import GCE, NCERCE, SCE, SGCE, ForwardCorrection, GammaCE, losses
 from keras_robust.callbacks import LinearAnneal, LossSchedule, WarmUp
 from keras_robust.noise import symmetric_matrix
 
@@ -96,6 +96,7 @@ def test_a_warm_up_is_training_in_two_phases(how):
     [
         (GCE, "cutoff", WarmUp(0.3, epochs=1)),
         (SCE, "alpha", LinearAnneal(1.0, epochs=2)),
+        (NCERCE, "alpha", LinearAnneal(1.0, epochs=2)),
         (SGCE, "smoothing", WarmUp(0.3, epochs=1)),
         (GammaCE, "gamma", LinearAnneal(1.0, epochs=2)),
     ],

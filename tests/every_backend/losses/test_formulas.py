@@ -6,7 +6,7 @@ import pytest
 import reference
 from backend import to_numpy, value_and_grad
 
-from keras_robust import GCE, SCE, SGCE, GammaCE
+from keras_robust import GCE, NCERCE, SCE, SGCE, GammaCE
 
 RNG = np.random.default_rng(7)
 LOGITS = RNG.normal(scale=3, size=(64, 7)).astype("float32")
@@ -76,6 +76,22 @@ def test_sce_is_its_formula(alpha, beta):
     loss = per_position(SCE, alpha=alpha, beta=beta)
     expected = reference.sce(PROB, LABELS, alpha, beta)
     np.testing.assert_allclose(positions(loss), expected, rtol=1e-5, atol=2e-7)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(1, 1), (10, 0.1), (0, 0.5)])
+def test_ncerce_is_its_formula(alpha, beta):
+    loss = per_position(NCERCE, alpha=alpha, beta=beta)
+    expected = reference.ncerce(PROB, LABELS, alpha, beta)
+    np.testing.assert_allclose(positions(loss), expected, rtol=1e-5, atol=2e-7)
+
+
+def test_a_label_that_is_ruled_out_has_all_of_the_normalised_cross_entropy():
+    z = np.array([[0.0, -np.inf, 1.0], [0.0, 2.0, -np.inf]])
+    loss = NCERCE(alpha=0.5, from_logits=True, reduction="sum")
+    for labels in ([1, 2], np.eye(3)[[1, 2]]):
+        value, grad = value_and_grad(lambda z, y=labels: loss(y, z), z)
+        np.testing.assert_allclose(value, 2 * (0.5 + 4), rtol=1e-6)
+        assert np.abs(grad).max() < 1e-30
 
 
 def test_dynamic_fine_tuning_has_the_gradient_of_gce_at_q_1():
@@ -183,6 +199,10 @@ def test_the_weight_of_a_label_is_right_however_hard_it_is(loss, weight):
         (per_position(GCE, q=0.7), lambda p: reference.gce(p, 0.7)),
         (per_position(GCE, q=1.0), lambda p: 1 - p),
         (per_position(SCE), lambda p: 4 * (1 - p) - 0.1 * np.log(p)),
+        (
+            per_position(NCERCE),
+            lambda p: 4 * (1 - p) + np.log(p) / (np.log(p) + np.log1p(-p)),
+        ),
         (per_position(GammaCE, gamma=0.1), lambda p: reference.gamma_ce(p, 0.1)),
         (per_position(GammaCE, gamma=1e-9), lambda p: reference.gamma_ce(p, 1e-9)),
     ],
@@ -262,6 +282,7 @@ def test_the_sgce_gradient_is_that_of_its_formula(q, smoothing):
         GCE(q=0.7),
         GCE(q=3.0, cutoff=0.1),
         SCE(),
+        NCERCE(),
         SGCE(q=0.6, smoothing=0.2),
         SGCE(q=0.0, smoothing=0.2),
         GammaCE(gamma=0.2),

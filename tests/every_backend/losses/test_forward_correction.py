@@ -7,7 +7,7 @@ import reference
 from backend import to_numpy, value_and_grad
 from scipy import optimize
 
-from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE
+from keras_robust import GCE, NCERCE, SCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.calibration import AnalyticCalibration
 from keras_robust.noise import (
     gamma_from_noise_rate,
@@ -74,10 +74,12 @@ def by_formula(base, p, y):
         return reference.sgce(p, y, base.q, base.smoothing)
     if isinstance(base, SCE):
         return reference.sce(p, y, base.alpha, base.beta)
+    if isinstance(base, NCERCE):
+        return reference.ncerce(p, y, base.alpha, base.beta)
     return reference.gce(np.maximum(p_y, base.cutoff), base.q)
 
 
-MORE = [GCE(q=3.0, cutoff=0.1), SCE(alpha=0.5)]
+MORE = [GCE(q=3.0, cutoff=0.1), SCE(alpha=0.5), NCERCE(alpha=2.0)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from backend import BACKEND, compiled, jit_modes, to_numpy, value_and_grad, with_mask
 
-from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE
+from keras_robust import GCE, NCERCE, SCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.losses import fused_linear
 from keras_robust.noise import symmetric_matrix
 
@@ -34,6 +34,7 @@ LOSSES = [
         ignore_class=3,
     ),
     SCE(from_logits=True),
+    NCERCE(alpha=5.0, from_logits=True),
     *[SGCE(from_logits=True, dtype="float64")][: BACKEND != "jax"],
 ]
 # Of 50 rows; the last of the chunks of 7 is filled up.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from backend import BACKEND, compiled, to_numpy, value_and_grad
 
-from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE, metrics
+from keras_robust import GCE, NCERCE, SCE, SGCE, ForwardCorrection, GammaCE, metrics
 
 RNG = np.random.default_rng(5)
 LOGITS = RNG.normal(scale=3, size=(24, 3)).astype("float32")
@@ -28,6 +28,7 @@ def losses(**reading):
         SGCE(**reading),
         GCE(cutoff=0.2, **reading),
         SCE(**reading),
+        NCERCE(**reading),
         GammaCE(b=0.2, **reading),
         GammaCE(stop_gradient=True, **reading),
         ForwardCorrection(EVEN, **reading),

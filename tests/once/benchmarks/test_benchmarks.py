@@ -12,6 +12,7 @@ from backend import BACKEND
 FOLDER = Path(__file__).parents[3] / "benchmarks"
 QUESTIONS = {
     "losses": {"losses"},
+    "other_losses": {"other losses"},
     "forward_correction": {"forward correction"},
     "memory": {"memory", "large vocabulary memory"},
     "large_vocabulary": {"large vocabulary", "chunks"},

@@ -48,7 +48,7 @@ def test_both_forms_of_the_citation_name_the_same_works():
 
 def test_every_loss_says_where_it_comes_from():
     table = CITING.split("| comes from |")[1].split("\n\n")[0]
-    losses = {"GCE", "SGCE", "SCE", "GammaCE", "ForwardCorrection"}
+    losses = {"GCE", "SGCE", "SCE", "NCERCE", "GammaCE", "ForwardCorrection"}
     assert losses == set(keras_robust.losses.__all__) - {"RobustLoss", "fused_linear"}
     assert losses < set(re.findall(r"`(\w+)`", table))
 

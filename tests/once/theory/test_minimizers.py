@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import reference
 from scipy import optimize
+from scipy.special import log_softmax
 
-from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE
+from keras_robust import GCE, NCERCE, SCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.calibration import bin_predictions
 from keras_robust.noise import gamma_from_noise_rate, symmetric_matrix
 
@@ -160,6 +161,51 @@ def test_an_sce_of_any_weights_and_classes_believes_what_makes_its_cost_even():
     np.testing.assert_allclose(SCE(alpha=5e-324).posterior([0.2, 0.8]), [0.5, 0.5])
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(0.0, 1.0), (1.0, 1.0), (3.0, 0.5)])
+def test_an_ncerce_of_any_weights_believes_in_the_most_likely_class_alone(alpha, beta):
+    loss = NCERCE(alpha=alpha, beta=beta)
+
+    def expected_loss(posterior, log_p):
+        normalised = (posterior * log_p).sum(-1) / log_p.sum(-1)
+        return alpha * normalised + 4 * beta * (1 - posterior @ np.exp(log_p).T)
+
+    for posterior in POSTERIORS[[0, 4, 8, 12]]:
+        least = alpha * posterior.min() + 4 * beta * (1 - posterior.max())
+        ours = loss.minimizer(posterior)
+        assert ours.tolist() == (posterior == posterior.max()).tolist()
+        # No distribution costs less than `least`, to which it leads that the other
+        # classes vanish, the least likely one before all.
+        some = np.log(RNG.dirichlet(np.full(K, 0.3), 2000) + 1e-300)
+        assert (expected_loss(posterior, some) > least).all()
+        log_p = np.where(ours > 0, -1e-9, -50.0)
+        log_p[posterior.argmin()] = -1e9
+        assert expected_loss(posterior, log_p) == pytest.approx(least, rel=1e-6)
+        # And that is where descent leads, wherever it starts.
+
+        def value_and_slope(z, posterior=posterior):
+            log_p = log_softmax(z)
+            p = np.exp(log_p)
+            gain = p * loss._negative_gradient(p, posterior)
+            return expected_loss(posterior, log_p), p * gain.sum() - gain
+
+        for start in RNG.normal(size=(3, K)):
+            assert optimize.check_grad(
+                lambda z: value_and_slope(z)[0], lambda z: value_and_slope(z)[1], start
+            ) == pytest.approx(0, abs=1e-5)
+            found = optimize.minimize(
+                value_and_slope,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[(-340, 340)] * K,  # or p would round to 0
+                options={"maxiter": 5000, "ftol": 0, "gtol": 1e-12},
+            )
+            p = np.exp(log_softmax(found.x))
+            assert p == pytest.approx(ours, abs=0.1), (posterior, start)
+    even = np.full(K, 1 / K)
+    np.testing.assert_allclose(loss.minimizer(even), even)
+
+
 # Every distribution of three classes in steps of 1 / 120.
 STEPS = np.array([[i, j, 120 - i - j] for i in range(121) for j in range(121 - i)])
 GRID = STEPS / 120
@@ -255,6 +301,7 @@ def test_a_model_surer_than_smoothed_labels_allow_gets_a_distribution():
         (GCE(q=3.0), "GCE: `q` must be below 1"),
         (GCE(q=0.3, cutoff=0.5), "GCE: `cutoff` must be below 0.5"),
         (SCE(alpha=0.0), "SCE: `alpha` must be above 0"),
+        (NCERCE(), r"NCERCE\.posterior: `loss` must be one whose minimizer tells"),
         (SGCE(q=1.0), "SGCE: `q` must be below 1"),
         (GammaCE(gamma=1.0), "GammaCE: `gamma` must be below 1, or `b` above 0"),
         (SGCE(q=0.2, smoothing=0.5), "SGCE: `smoothing` must be other than 0.5"),
