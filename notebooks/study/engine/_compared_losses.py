@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine._hidden_layer import OPTIONS
-from keras_robust import GCE, SCE, SGCE, ForwardCorrection, GammaCE
+from keras_robust import GCE, NCERCE, SCE, SGCE, ForwardCorrection, GammaCE
 from keras_robust.callbacks import NoiseAwareGamma
 
 # Those that are recommended, of which the best is what the others are held against.
@@ -25,6 +25,7 @@ _AUTHORS: dict[str, dict[str, float]] = {
     "GammaCE, estimated rate": {},
     "ForwardCorrection": {},
     "SCE": {"alpha": 0.1, "beta": 1.0},
+    "NCERCE": {"alpha": 1.0, "beta": 1.0},
     "truncated GCE": {"q": 0.7, "cutoff": 0.5},
     "label smoothing": {"smoothing": 0.1},
 }
@@ -34,6 +35,7 @@ _OTHERS: dict[str, list[dict[str, float]]] = {
     "GCE": [{"q": q} for q in (0.2, 0.4, 0.6)],
     "SGCE": [{"q": q, "smoothing": 0.1} for q in (0.3, 0.7)],
     "SCE": [{"alpha": a, "beta": 1.0} for a in (1.0, 0.01)],
+    "NCERCE": [{"alpha": a, "beta": b} for a, b in ((1.0, 0.1), (10.0, 0.1))],
     "truncated GCE": [{"q": 0.7, "cutoff": k} for k in (0.3, 0.1)],
     "label smoothing": [{"smoothing": s} for s in (0.2, 0.4)],
 }
@@ -74,6 +76,7 @@ class Compared:
             # Over all ten classes, the label's own too, as its authors and Keras do.
             return SGCE(q=0.0, smoothing=0.9 * self.arguments["smoothing"], **OPTIONS)
         kinds = {"GCE": GCE, "truncated GCE": GCE, "SGCE": SGCE, "SCE": SCE}
+        kinds["NCERCE"] = NCERCE
         return kinds[self.loss](**self.arguments, **OPTIONS)
 
     def callbacks(self, x: Any, given: Any, warmup: int) -> list[Any]:
