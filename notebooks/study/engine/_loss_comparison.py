@@ -68,9 +68,11 @@ def run_loss_comparison(
             True.
         trusted: Number of development rows whose true labels are known, for the
             temperature and the matrix. Defaults to 100.
-        train: Number of training images. Defaults to 30,000; digits have 1,000.
-        dev: Number of further ones for development. Defaults to 5,000; digits: 297.
-        test: Number of test images. Defaults to 10,000; digits: 500.
+        train: Number of training images. Defaults to 30,000; of digits, 1,000 at
+            most.
+        dev: Number of further ones for development. Defaults to 5,000; of
+            digits, all that are left, 297.
+        test: Number of test images. Defaults to 10,000; of digits, 500.
         words: See `patch_features`. Defaults to 800.
         components: Number of principal components. Defaults to 512.
         epochs: Number of epochs, at least 4. Defaults to 8.
@@ -95,7 +97,7 @@ def run_loss_comparison(
     path = Path(results) / _FILE
     sizes = {"trusted": trusted, "train": train, "dev": dev, "words": words}
     sizes |= {"components": components, "epochs": epochs, "dropout": dropout}
-    made = read_rows(path)
+    made = read_rows(path).fillna({"parameters": ""})
     there = _there(made, sizes)
     losses, labels = list(losses), list(labels)
     cells = [
@@ -123,8 +125,7 @@ def _there(made: pd.DataFrame, sizes: dict[str, Any]) -> set[tuple]:
     if made.empty:
         return set()
     same = (made[list(sizes)] == pd.Series(sizes)).all(axis=1)
-    keys = made.loc[same, _KEY].fillna({"parameters": ""})
-    return set(keys.itertuples(index=False, name=None))
+    return set(made.loc[same, _KEY].itertuples(index=False, name=None))
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class _Data:
             matrix = noise.symmetric_matrix(10, _RATE)
             x, clean, test_x, test_labels = _digits(seed)
             given = noise.flip_labels(clean, matrix, seed=seed).labels
-            train = 1000
+            train = min(self.sizes[0], 1000)
         else:
             both, labels, test_labels = self.photographs
             given, clean, train = labels[name], labels["clean"], self.sizes[0]
@@ -223,13 +224,14 @@ def _run(rows: _Split, layer: HiddenLayer, seed: int, one: Compared) -> dict[str
         model = layer.trained(
             rows.x, rows.given, loss, seed, first=one.first, callbacks=watching
         )
+    estimated = watching[0].rate_ if watching else None
     dev = logits_of(model, rows.dev_x)
     found = logits_of(model, rows.test_x)
     return {
         "loss": one.loss,
         "parameters": one.parameters,
         "authors": one.authors,
-        "estimated_rate": float(watching[0].rate_) if watching else None,
+        "estimated_rate": np.nan if estimated is None else float(estimated),
         "noisy_accuracy": float(np.mean(dev.argmax(-1) == rows.dev_given)),
         **scores(rows.test_labels, found, rows.trusted_labels, dev[rows.trusted]),
         **environment(),
