@@ -8,7 +8,9 @@ import pytest
 from engine import __main__ as command
 from engine import _loss_comparison
 from engine._compared_losses import NAMES, OURS, compared
+from engine._hidden_layer import HiddenLayer
 
+from keras_robust import GCE
 from keras_robust.noise import symmetric_matrix
 
 SMALL = {"labels": ["symmetric"], "seeds": 1, "train": 256, "epochs": 4}
@@ -171,3 +173,17 @@ def test_the_command_shows_what_was_found(tmp_path, monkeypatch, capsys):
     assert seen == [(tmp_path, {"seeds": 2})]
     assert "cutoff" not in (said := capsys.readouterr().out)
     assert "alpha=0.1, beta=1" in said
+
+
+def test_the_warm_up_is_part_of_the_epochs_and_of_one_optimizer():
+    first, loss = GCE(q=0.0, from_logits=True), GCE(from_logits=True)
+    seen = []
+    follow = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(follow.model.loss)
+    )
+    layer = HiddenLayer(units=2, epochs=3, warmup=1, batch=4)
+    x, y = np.ones((8, 3), "float32"), np.arange(8)
+    model = layer.trained(x, y, loss, 0, first=first, callbacks=[follow])
+    assert seen == [first, loss, loss]
+    assert int(model.optimizer.iterations) == 3 * 2
+    assert float(model.optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
