@@ -34,9 +34,10 @@ class NCERCE(RobustLoss):
 
     Of a label posterior π that is not even, its minimizer is the most likely class
     alone, so `posterior` raises an error. The first part by itself is content once the
-    least likely class is ruled out, whatever is believed of the others, which is why
-    `beta` must be above 0; and as it grows slowly, a model with a large `alpha` and a
-    small `beta` may be far from that minimizer for long.
+    least likely class is ruled out, whatever is believed of the others: that is why
+    `beta` must be above 0. And where classes are nearly ruled out it hardly pulls any
+    more, so that a model with a large `alpha` and a small `beta` may stay far from
+    that minimizer.
 
     Args:
         alpha: Float of at least 0, the weight of normalised cross entropy. Defaults to

@@ -13,7 +13,7 @@ LOSSES = ("CE", "GCE", "SGCE", "GammaCE", "ForwardCorrection")
 GAMMA_RULES = ("fixed", "true_rate", "estimated_rate", "linear")
 SCHEDULES = ("linear", "constant")
 MATRIX_RULES = ("none", "true", "omission", "trusted", "estimated")
-TARGETS = ("given", "posterior", "recounted", "relabelled")
+TARGETS = ("given", "posterior", "by_kind", "recounted", "relabelled")
 # What a matrix says in full, before anything is drawn.
 DRAWN_NOISES = ("symmetric", "pair", "omission")
 ANNOTATORS = ("expert", "crowdbest", "crowd", "distant", "weak", "llm")
@@ -85,9 +85,11 @@ class RunConfig:
             probabilities of the true label given both the word and its given label, by
             `noise.LabelPosterior`, from models of the other half of the sentences and
             the sentences that were looked at again. With ForwardCorrection these models
-            have its matrix; what is trained on the posterior has none. `"recounted"`,
-            the same once more, with the matrix that the posterior of the training
-            words tells. `"relabelled"`, words given as O for which the probabilities
+            have its matrix; what is trained on the posterior has none. `"by_kind"`,
+            the same with a matrix for words that begin with a capital letter, which the
+            encoder does not see, and one for others. `"recounted"`, the posterior once
+            more, with the matrix that that of the training words tells.
+            `"relabelled"`, words given as O for which the probabilities
             of cross entropy, averaged over its epochs, say entity become that entity.
             Defaults to `"given"`.
         drop_issues: Whether to leave out the training labels that cleanlab finds
@@ -231,7 +233,7 @@ class RunConfig:
             self._refuse("trusted_sentences", "above 0 for what is asked", fix)
         if self.drop_issues and self.loss != "CE":
             self._refuse("drop_issues", "False unless the loss is CE", "")
-        if self.targets in ("recounted", "relabelled") and self.loss != "CE":
+        if self.targets not in ("given", "posterior") and self.loss != "CE":
             self._refuse("targets", "'given' or 'posterior' unless the loss is CE", "")
         if self.train_on_trusted and self.span_smoothing:
             self._refuse("train_on_trusted", "False with `span_smoothing`", "")
@@ -244,7 +246,7 @@ class RunConfig:
     def needs_trusted(self) -> bool:
         """Whether training itself needs sentences that were looked at again."""
         counted = self.matrix_rule in ("omission", "trusted")
-        corrected = self.targets in ("posterior", "recounted")
+        corrected = self.targets in ("posterior", "by_kind", "recounted")
         return counted or self.train_on_trusted or corrected
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from engine._batches import Batches
 from engine._cache import corpus_name, encoded_corpus, hidden_states
 from engine._config import RunConfig
-from engine._corpus import TAGS
+from engine._corpus import TAGS, read_corpus
 from engine._encoded import IGNORED, Encoded
 from engine._encoder import Encoder
 from keras_robust import noise
@@ -172,11 +172,18 @@ def posterior_targets(
     """
     train, dev = splits["train"], splits["dev"]
     given, clean = trusted_of(config, dev).pairs
-    matrix = noise.matrix_from_pairs(given, clean, len(TAGS)).matrix
     judged = trusted_rows(config, dev, dev_logits)
-    posterior = noise.LabelPosterior(matrix, from_logits=True)
-    posterior.fit(given, clean, judged)
-    of_words = posterior.transform(train.pairs[0], train_logits)
+    known, kinds = np.zeros(len(given)), np.zeros(len(train.words))
+    if config.targets == "by_kind":
+        known = trusted_rows(config, dev, _capitals(config, "dev"))
+        kinds = _capitals(config, "train")
+    of_words = np.empty((len(train.words), len(TAGS)))
+    for kind in np.unique(kinds):
+        seen, here = known == kind, kinds == kind
+        matrix = noise.matrix_from_pairs(given[seen], clean[seen], len(TAGS)).matrix
+        posterior = noise.LabelPosterior(matrix, from_logits=True)
+        posterior.fit(given[seen], clean[seen], judged[seen])
+        of_words[here] = posterior.transform(train.pairs[0][here], train_logits[here])
     if config.targets == "recounted":
         counts = of_words.T.astype("float64") @ np.eye(len(TAGS))[train.pairs[0]]
         matrix = counts / counts.sum(axis=1, keepdims=True)
@@ -194,6 +201,13 @@ def trusted_rows(config: RunConfig, dev: Split, rows: np.ndarray) -> np.ndarray:
     every[dev.words] = rows
     where = dev.encoded.pieces(trusted_sentences(config, dev))
     return every[where[dev.clean[where] != IGNORED]]
+
+
+def _capitals(config: RunConfig, name: str) -> np.ndarray:
+    """Returns which words of a split begin with a capital letter."""
+    sentences = read_corpus(corpus_name(config))[name]
+    chosen = _chosen(config, name, len(sentences))
+    return np.array([word[:1].isupper() for i in chosen for word in sentences[i].words])
 
 
 def _split(

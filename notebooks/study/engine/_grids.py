@@ -118,6 +118,7 @@ def _people_others() -> Iterable[RunConfig]:
         {"loss": "CE", "train_on_trusted": True},
         {"loss": "CE", "targets": "posterior", "train_on_trusted": True},
         _corrected("trusted", targets="posterior"),
+        {"loss": "CE", "targets": "by_kind"},
         {"loss": "CE", "targets": "recounted"},
         {"loss": "CE", "targets": "relabelled"},
         {"loss": "CE", "smoothing": 0.1},

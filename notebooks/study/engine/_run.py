@@ -228,7 +228,7 @@ def _targets(config: RunConfig, preset: str, share: bool) -> np.ndarray | None:
     make = functools.partial(how, plain, preset)
     logits = kept(name, make) if share else make()
     splits = _prepared(config, preset)[1]
-    if config.targets in ("posterior", "recounted"):
+    if config.targets in ("posterior", "by_kind", "recounted"):
         return posterior_targets(config, splits, logits["train"], logits["dev"])
     train = splits["train"]
     if config.targets == "relabelled":

@@ -150,6 +150,9 @@ def test_a_compiled_loss_is_the_loss(loss):
         (SGCE(from_logits=True), "smoothing"),
         (GammaCE(from_logits=True), "gamma"),
         (GammaCE(b=0.3, from_logits=True), "b"),
+        (GCE(cutoff=0.1, from_logits=True), "cutoff"),
+        (SCE(from_logits=True), "alpha"),
+        (NCERCE(from_logits=True), "alpha"),
     ],
 )
 def test_a_compiled_loss_takes_its_numbers_as_they_change(loss, parameter):

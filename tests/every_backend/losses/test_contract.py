@@ -58,7 +58,7 @@ EXTRA = {
         {"b": 0.3},
         {"b": 0.3, "stop_gradient": True},
     ],
-    "NCERCE": [{"alpha": 0.0}, {"alpha": 10.0, "beta": 0.1}],
+    "NCERCE": [{"alpha": 0.0}],
     "FittingCorrection": [
         {"noise": "omission"},
         {"noise": "pairs"},

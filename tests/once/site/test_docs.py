@@ -14,7 +14,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
-from keras_robust import GCE, SCE, SGCE, GammaCE
+from keras_robust import GCE, NCERCE, SCE, SGCE, GammaCE
 from keras_robust.metrics import MultilabelCalibrationError
 from keras_robust.noise import (
     flip_labels,
@@ -115,6 +115,8 @@ def test_the_confidences_that_theory_gives_are_those_of_the_minimizers():
         "`GCE(q=0.8)`": lambda rate: GCE(q=0.8),
         "`SGCE(q=0.6, smoothing=0.1)`": lambda rate: SGCE(q=0.6, smoothing=0.1),
         "`SCE(alpha=0.1, beta=1.0)`": lambda rate: SCE(alpha=0.1, beta=1.0),
+        "`NCERCE(alpha=1.0, beta=1.0)`": lambda rate: NCERCE(),
+        "`GCE(q=0.7, cutoff=0.5)`": lambda rate: GCE(q=0.7, cutoff=0.5),
         r"`GammaCE` at $\gamma^*$": lambda rate: GammaCE(
             gamma=gamma_from_noise_rate(9, rate)
         ),

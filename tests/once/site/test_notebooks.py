@@ -9,6 +9,9 @@ import pandas as pd
 from engine import RunConfig, trusted_difference
 from scipy import stats
 
+from keras_robust import GCE, NCERCE, SCE, SGCE, ForwardCorrection, GammaCE
+from keras_robust.noise import omission_matrix, pair_matrix, symmetric_matrix
+
 ROOT = Path(__file__).parents[3]
 CHOOSING = (ROOT / "docs" / "choosing.md").read_text().replace("\n", " ")
 
@@ -80,6 +83,39 @@ def test_half_precision():
         ["loss", "way", "positions"], sort=False
     )
     assert hard["accuracy"].mean().unstack().round(3).to_string() in text
+
+
+def test_which_loss_is_calibrated_on_what_noise_is_what_the_minimizers_say():
+    truth = np.random.default_rng(0).dirichlet(np.full(9, 0.3), 2000)
+    noises = [np.eye(9), *(symmetric_matrix(9, r) for r in (0.2, 0.4))]
+    noises += [pair_matrix(9, 0.3), omission_matrix(9, 0.3)]
+
+    def gap(loss, matrix):
+        p = loss.minimizer(truth @ matrix)
+        right = truth[np.arange(len(truth)), p.argmax(axis=1)]
+        return f"{np.abs(p.max(axis=1) - right).mean():.3f}"
+
+    def at_the_rate(matrix):
+        wrong = (truth * (1 - matrix.diagonal())).sum(axis=1).mean()
+        return GammaCE.from_noise_rate(9, wrong)
+
+    losses = {
+        "CE": lambda matrix: GCE(q=0.0),
+        "label smoothing, $s = 0.1$": lambda matrix: SGCE(q=0.0, smoothing=0.1),
+        "`GCE(q=0.6)`": lambda matrix: GCE(q=0.6),
+        "`SGCE(q=0.6, smoothing=0.1)`": lambda matrix: SGCE(q=0.6, smoothing=0.1),
+        "`SCE(alpha=0.1, beta=1.0)`": lambda matrix: SCE(alpha=0.1, beta=1.0),
+        "`NCERCE(alpha=1.0, beta=1.0)`": lambda matrix: NCERCE(),
+        "`GCE(q=0.7, cutoff=0.5)`": lambda matrix: GCE(q=0.7, cutoff=0.5),
+        r"`GammaCE` at $\gamma^*$": at_the_rate,
+        "`ForwardCorrection` with the matrix": ForwardCorrection,
+    }
+    text = (ROOT / "docs" / "theory.md").read_text()
+    notebook = printed("05_losses_in_gradient_space.ipynb")
+    for name, make in losses.items():
+        cells = [gap(make(matrix), matrix) for matrix in noises]
+        assert f"| {name} | {' | '.join(cells)} |\n" in text, name
+        assert " ".join(cells) in re.sub(" +", " ", notebook), name
 
 
 def test_choosing_quotes_human_noise():

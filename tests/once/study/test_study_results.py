@@ -25,7 +25,7 @@ SIZES = {
     "annotators": 6 * 4,
     "spans": 2 + 5,
     "people": 5 * 6,
-    "people_others": 11 * 6,
+    "people_others": 12 * 6,
     "people_sizes": 4 * 4 * 2,
     "people_without_warmup": 3 * 2,
     "uneven": 7 * 2 * 2,

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from engine import trusted_difference
-from engine._corpus import TAGS
+from engine import _data, trusted_difference
+from engine._corpus import TAGS, Sentence
 from engine._data import (
     TRUSTED,
     matrix_of,
@@ -114,6 +114,38 @@ def test_posterior_targets_are_those_of_the_sentences_looked_at_again(weak):
     wanted = expected.transform(train.pairs[0], logits["train"])
     np.testing.assert_allclose(recounted[train.words], wanted, rtol=1e-4)
     assert np.abs(recounted - targets).max() > 0.01
+
+
+def test_words_with_a_capital_have_a_matrix_of_their_own(weak, monkeypatch):
+    config = quick(noise="weak", trusted_sentences=20, targets="by_kind")
+    rng, corpus, capital, logits = np.random.default_rng(0), {}, {}, {}
+    for name in ("train", "dev"):  # entities have one mostly
+        sentence = weak[name].sentence_of_words
+        often = np.where(weak[name].pairs[1] > 0, 0.8, 0.3)
+        capital[name] = rng.random(len(sentence)) < often
+        words = np.where(capital[name], "Rome", "rome")
+        of_sentences = np.split(words, np.flatnonzero(np.diff(sentence)) + 1)
+        corpus[name] = [Sentence(list(some), {}) for some in of_sentences]
+        logits[name] = np.zeros((len(sentence), K))
+    monkeypatch.setattr(_data, "read_corpus", lambda name: corpus)
+    targets = posterior_targets(config, weak, logits["train"], logits["dev"])
+    given, clean = trusted_of(config, weak["dev"]).pairs
+    sentence = weak["dev"].sentence_of_words
+    rows = [
+        np.flatnonzero(sentence == s) for s in trusted_sentences(config, weak["dev"])
+    ]
+    seen = capital["dev"][np.concatenate(rows)]
+    train = weak["train"]
+    for kind in (True, False):
+        pairs, here = (
+            (given[seen == kind], clean[seen == kind]),
+            capital["train"] == kind,
+        )
+        expected = noise.LabelPosterior(noise.matrix_from_pairs(*pairs, K).matrix)
+        even = np.full((len(here), K), 1 / K)
+        expected.fit(*pairs, even[: len(pairs[0])])
+        wanted = expected.transform(train.pairs[0][here], even[here])
+        np.testing.assert_allclose(targets[train.words][here], wanted, rtol=1e-5)
 
 
 def test_trusted_sentences_join_the_training_sentences_with_their_truth(weak):
