@@ -3,6 +3,7 @@
 from engine._accepting import kept_thresholds
 from engine._cache import unavailable
 from engine._claims import Claims, seeds_interval
+from engine._comparison_table import loss_comparison
 from engine._config import RunConfig
 from engine._grid import run_grid
 from engine._grids import grid
@@ -13,6 +14,7 @@ from engine._images import (
     read_cifar10,
     read_cifar10n,
 )
+from engine._loss_comparison import run_loss_comparison
 from engine._photographs import run_photographs
 from engine._run import RunResult, run
 from engine._tables import (
@@ -34,6 +36,7 @@ __all__ = [
     "fetch_cifar10n",
     "grid",
     "kept_thresholds",
+    "loss_comparison",
     "patch_features",
     "read_cifar10",
     "read_cifar10n",
@@ -42,6 +45,7 @@ __all__ = [
     "results_folder",
     "run",
     "run_grid",
+    "run_loss_comparison",
     "run_photographs",
     "seeds_interval",
     "select_runs",

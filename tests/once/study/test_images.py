@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from engine import _images
 from engine.__main__ import main
+from engine._image_features import principal_components
 
 COUNT = 2000
 
@@ -186,3 +187,32 @@ def test_photographs_are_learnt_from_in_every_way_and_none_twice(folder, monkeyp
     assert again["accuracy"].tolist() == pytest.approx(rows["accuracy"].tolist())
     with pytest.raises(ValueError, match="`epochs` must be at least 4"):
         engine.run_photographs(folder, epochs=3)
+
+
+def test_losses_are_compared_on_components_of_the_same_features(folder, monkeypatch):
+    monkeypatch.setenv("KERAS_ROBUST_CACHE", str(folder))
+    sizes = {"train": 400, "dev": 100, "test": 200, "words": 20, "epochs": 20}
+    options = {"labels": ["worse"], "losses": ["ForwardCorrection"], "others": False}
+    rows = engine.run_loss_comparison(
+        folder, seeds=1, trusted=60, components=16, **options, **sizes
+    )
+    assert rows["accuracy"][0] > 0.15  # chance is 0.1
+    assert 0.35 < rows["rate"][0] < 0.45
+    kept = {path.name for path in folder.glob("cifar10n-*.joblib")}
+    assert {"cifar10n-features-400-100-200-20.joblib"} < kept
+    assert "cifar10n-components-400-100-200-20-16.joblib" in kept
+
+
+def test_components_are_learnt_from_training_rows_and_scaled_alike():
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(90, 8)) * np.arange(8, 0, -1)).astype("float16")
+    features[60:] *= 5
+    found = principal_components(features, train=60, components=3)
+    assert found.dtype == "float32"
+    assert found.shape == (90, 3)
+    learnt = found[:60:3]
+    np.testing.assert_allclose(learnt.mean(0), 0, atol=1e-4)
+    variance = learnt.var(0, ddof=1)
+    assert variance.mean() == pytest.approx(1, rel=1e-3)
+    assert (np.diff(variance) < 0).all()
+    np.testing.assert_allclose(np.corrcoef(learnt.T), np.eye(3), atol=1e-3)
