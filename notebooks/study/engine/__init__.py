@@ -13,6 +13,7 @@ from engine._images import (
     read_cifar10,
     read_cifar10n,
 )
+from engine._loss_comparison import run_loss_comparison
 from engine._photographs import run_photographs
 from engine._run import RunResult, run
 from engine._tables import (
@@ -42,6 +43,7 @@ __all__ = [
     "results_folder",
     "run",
     "run_grid",
+    "run_loss_comparison",
     "run_photographs",
     "seeds_interval",
     "select_runs",

@@ -12,6 +12,7 @@ from engine._config import RunConfig
 from engine._grid import run_grid, save_run
 from engine._grids import GRID_NAMES, grid
 from engine._images import fetch_cifar10n
+from engine._loss_comparison import run_loss_comparison
 from engine._photographs import run_photographs
 from engine._run import run
 from engine._tables import (
@@ -29,6 +30,7 @@ _EXAMPLES = """examples:
   python -m engine table --grid gamma
   python -m engine cifar10n
   python -m engine photographs --seeds 3
+  python -m engine losses --seeds 5
 
 environment:
   KERAS_BACKEND           tensorflow, jax or torch
@@ -56,6 +58,7 @@ _SHOWN = (
     "test_mean_confidence",
     "predicted_confidence",
 )
+_SHOWN_OF_NETWORKS = ("accuracy", "ece", "ece_temperature", "nll_temperature")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,7 +136,14 @@ def _fetch_cifar10n(options: argparse.Namespace) -> None:
 def _run_photographs(options: argparse.Namespace) -> None:
     rows = run_photographs(options.results, seeds=options.seeds)
     means = rows.groupby(["labels", "way"]).mean(numeric_only=True)
-    shown = means[["accuracy", "ece", "ece_temperature", "nll_temperature"]]
+    shown = means[list(_SHOWN_OF_NETWORKS)]
+    sys.stdout.write(shown.to_string(float_format="{:.4g}".format) + "\n")
+
+
+def _run_loss_comparison(options: argparse.Namespace) -> None:
+    rows = run_loss_comparison(options.results, seeds=options.seeds)
+    means = rows.groupby(["labels", "loss", "parameters"], sort=False, dropna=False)
+    shown = means.mean(numeric_only=True)[list(_SHOWN_OF_NETWORKS)]
     sys.stdout.write(shown.to_string(float_format="{:.4g}".format) + "\n")
 
 
@@ -167,7 +177,13 @@ def _parser() -> argparse.ArgumentParser:
     photographs = commands.add_parser("photographs", help="make those of CIFAR-10N")
     photographs.set_defaults(action=_run_photographs)
     photographs.add_argument("--seeds", type=int, default=3, help="default: 3")
-    _add_results(photographs)
+    losses = commands.add_parser(
+        "losses", help="compare losses on digits and CIFAR-10N"
+    )
+    losses.set_defaults(action=_run_loss_comparison)
+    losses.add_argument("--seeds", type=int, default=5, help="default: 5")
+    for command in (photographs, losses):
+        _add_results(command)
     for command in (grids, single, table):
         _add_settings(command, with_seeds=command is not single)
     return parser

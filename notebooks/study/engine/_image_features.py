@@ -107,3 +107,25 @@ def _described(
     halves = slice(0, half), slice(half, None)
     quarters = [near[:, i, j].sum(axis=(1, 2)) for i in halves for j in halves]
     return np.concatenate(quarters, axis=-1).astype("float16")
+
+
+def principal_components(
+    features: np.ndarray, *, train: int, components: int
+) -> np.ndarray:
+    """Returns the first components of features, float32 of `(N, components)`.
+
+    Learnt from every third of the training images, and of variance 1 on average, as
+    they are: the first keep their larger scale.
+    """
+    from sklearn.decomposition import PCA
+
+    learnt = np.asarray(features[:train:3], "float32")
+    known = PCA(components, svd_solver="randomized", random_state=0).fit(learnt)
+    pieces = range(0, len(features), 5_000)  # of half precision, too many for one copy
+    x = np.concatenate(
+        [
+            known.transform(np.asarray(features[i : i + 5_000], "float32"))
+            for i in pieces
+        ]
+    )
+    return (x / np.sqrt(known.explained_variance_.mean())).astype("float32")

@@ -5,21 +5,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 import tqdm
 
 from engine._cache import kept
 from engine._environment import environment
+from engine._hidden_layer import OPTIONS, HiddenLayer, logits_of, scores
 from engine._image_features import patch_features
 from engine._images import read_cifar10n
-from keras_robust import GCE, ForwardCorrection, _files, calibration, noise
+from engine._rows import add_rows, read_rows
+from keras_robust import GCE, ForwardCorrection, noise
 from keras_robust._inputs import checks
 
 LABELS = ("aggre", "random1", "worse")
 WAYS = ("CE", "matrix", "corrected labels", "CE + the trusted")
-_OPTIONS = {"from_logits": True}
 
 
 def run_photographs(
@@ -74,15 +74,13 @@ def run_photographs(
     path = Path(results) / "study_photographs.csv"
     sizes = {"trusted": trusted, "train": train, "dev": dev, "words": words}
     sizes |= {"epochs": epochs}
-    made = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    made = read_rows(path)
     cells = [(name, seed) for seed in range(seeds) for name in labels]
     cells = [cell for cell in cells if not _there(made, *cell, sizes)]
     data = _Photographs(train, dev, test, words) if cells else None
     for name, seed in tqdm.tqdm(cells, desc="photographs"):
-        found = pd.DataFrame(list(_runs(data, name, seed, trusted, epochs)))
-        made = pd.concat([made, found.assign(**sizes)], ignore_index=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _files.write_whole(path, made.to_csv(index=False, float_format="%.6g"))
+        found = _runs(data, name, seed, trusted, epochs)
+        made = add_rows(path, made, [{**row, **sizes} for row in found])
     return made
 
 
@@ -120,7 +118,7 @@ def _runs(
     again = data.train + np.sort(rng.permutation(size)[:trusted])
     matrix = noise.matrix_from_pairs(given[again], clean[again], 10)
     rows = np.arange(data.train)
-    plain = GCE(q=0.0, **_OPTIONS)
+    layer, plain = HiddenLayer(epochs=epochs), GCE(q=0.0, **OPTIONS)
     told = {"labels": name, "seed": seed}
     told["rate"] = float(np.mean(given[: data.train] != clean[: data.train]))
     off = np.abs(
@@ -131,48 +129,22 @@ def _runs(
         started = time.perf_counter()
         where, targets, loss = rows, given[rows], plain
         if way == "matrix":
-            loss = ForwardCorrection(matrix, **_OPTIONS)
+            loss = ForwardCorrection(matrix, **OPTIONS)
         if way == "corrected labels":
-            targets = _corrected(data, given, clean, again, matrix, seed, epochs)
+            targets = _corrected(data, given, clean, again, matrix, seed, layer)
         if way == "CE + the trusted":
             where = np.concatenate([rows, again])
             targets = np.concatenate([targets, clean[again]])
-        model = _trained(data.known[where], targets, loss, seed, epochs)
+        warm = way == "matrix"
+        model = layer.trained(data.known[where], targets, loss, seed, warm=warm)
+        known = logits_of(model, data.known[again])
         yield {
             **told,
             "way": way,
-            **_scores(data, model, clean, again),
+            **scores(data.test_labels, logits_of(model, data.new), clean[again], known),
             **environment(),
             "seconds": time.perf_counter() - started,
         }
-
-
-def _trained(
-    x: np.ndarray, y: np.ndarray, loss: Any, seed: int, epochs: int
-) -> keras.Model:
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    torch = keras.backend.backend() == "torch"
-    inner = {"dtype": "mixed_bfloat16" if torch else "float32"}
-    model = keras.Sequential(
-        [
-            keras.Input(x.shape[1:]),
-            keras.layers.Dropout(0.2, **inner),
-            keras.layers.Dense(512, activation="relu", **inner),
-            keras.layers.Dropout(0.5, **inner),
-            keras.layers.Dense(10, dtype="float32"),
-        ]
-    )
-    steps = -(-len(x) // 256) * epochs
-    optimizer = keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(1e-3, steps)
-    )
-    warmup = 3 if isinstance(loss, ForwardCorrection) else 0
-    for part, length in ((GCE(q=0.0, **_OPTIONS), warmup), (loss, epochs - warmup)):
-        if length:
-            model.compile(optimizer, part)  # the same: it goes on where it was
-            model.fit(x, y, batch_size=256, epochs=length, verbose=0)
-    return model
 
 
 def _corrected(
@@ -182,43 +154,19 @@ def _corrected(
     again: np.ndarray,
     matrix: Any,
     seed: int,
-    epochs: int,
+    layer: HiddenLayer,
 ) -> np.ndarray:
     """Returns soft targets of the training rows, each half by a model of the other."""
     targets = np.empty((data.train, 10), "float32")
-    plain = GCE(q=0.0, **_OPTIONS)
+    plain = GCE(q=0.0, **OPTIONS)
     for half in (0, 1):
         seen, judged = (
             np.arange(half, data.train, 2),
             np.arange(1 - half, data.train, 2),
         )
-        model = _trained(data.known[seen], given[seen], plain, seed, epochs)
+        model = layer.trained(data.known[seen], given[seen], plain, seed)
         posterior = noise.LabelPosterior(matrix, from_logits=True)
-        posterior.fit(given[again], clean[again], _logits(model, data.known[again]))
-        logits = _logits(model, data.known[judged])
+        posterior.fit(given[again], clean[again], logits_of(model, data.known[again]))
+        logits = logits_of(model, data.known[judged])
         targets[judged] = posterior.transform(given[judged], logits)
     return targets
-
-
-def _logits(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    return model.predict(x, batch_size=1000, verbose=0)
-
-
-def _scores(
-    data: _Photographs, model: keras.Model, clean: np.ndarray, again: np.ndarray
-) -> dict[str, float]:
-    logits, known = _logits(model, data.new), _logits(model, data.known[again])
-    choice = calibration.choose_by_likelihood(clean[again], {"run": known}, **_OPTIONS)
-    scaled = choice.calibrator["run"].transform(logits)
-    raw = calibration.bin_predictions(data.test_labels, logits, num_bins=10, **_OPTIONS)
-    after = calibration.bin_predictions(data.test_labels, scaled, num_bins=10)
-    return {
-        "accuracy": float(np.mean(logits.argmax(-1) == data.test_labels)),
-        "ece": raw.ece(),
-        "ece_temperature": after.ece(),
-        "nll_temperature": calibration.negative_log_likelihood(
-            data.test_labels, scaled
-        ),
-        "temperature": choice.calibrator["run"].temperature_,
-        "trusted_nll": choice.nll["run"],
-    }
