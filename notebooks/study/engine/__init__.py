@@ -4,6 +4,7 @@ from engine._accepting import kept_thresholds
 from engine._cache import unavailable
 from engine._claims import Claims, seeds_interval
 from engine._config import RunConfig
+from engine._floors import run_loss_floor
 from engine._grid import run_grid
 from engine._grids import grid
 from engine._image_features import patch_features
@@ -44,6 +45,7 @@ __all__ = [
     "run",
     "run_grid",
     "run_loss_comparison",
+    "run_loss_floor",
     "run_photographs",
     "seeds_interval",
     "select_runs",

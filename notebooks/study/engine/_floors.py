@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ import pandas as pd
 import tqdm
 
 from engine._environment import environment
-from engine._images import read_cifar10n
+from engine._hidden_layer import OPTIONS, HiddenLayer, logits_of, scores
+from engine._loss_comparison import _Data, _digits
 from engine._loss_floor import LossFloor
-from keras_robust import GCE, GammaCE, _files, calibration, noise
+from engine._rows import add_rows, read_rows
+from keras_robust import GCE, GammaCE, noise
 from keras_robust._inputs import checks
 
-CLASSES = 10
-_SMALL_BATCH = 32
-_OPTIONS = {"from_logits": True}
+_CLASSES, _TRUSTED = 10, 100
 # By how much the rate that the floor is told is off.
 _FLOORS = {"floor": 0.0, "floor, rate - 0.1": -0.1, "floor, rate + 0.1": 0.1}
 WAYS = ("CE", *_FLOORS, "GammaCE")
@@ -27,103 +27,88 @@ WAYS = ("CE", *_FLOORS, "GammaCE")
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Labels to learn, and how long.
+    """Labels that are learnt by heart.
 
     Attributes:
-        data: `"digits"` or `"cifar10n"`.
-        labels: Whose labels: `"symmetric"`, drawn, or a name of `read_cifar10n`.
-        rate: Share of wrong labels to draw; NaN for people's, which have one.
-        batch_size: Rows a step.
-        epochs: Number of epochs, enough to learn labels by heart.
+        labels: `"digits"` or `"symmetric"`, digits or photographs whose labels are
+            flipped at `rate`; or those of `read_cifar10n`, such as `"worse"`.
+        rate: The rate of flipped labels; 0 for people's, who err at their own.
+        batch: Rows a step.
+        epochs: Number of epochs.
+        train: Number of training rows.
     """
 
-    data: str
-    labels: str = "symmetric"
-    rate: float = float("nan")
-    batch_size: int = 256
-    epochs: int = 60
+    labels: str
+    rate: float = 0.0
+    batch: int = 256
+    epochs: int = 30
+    train: int = 10_000
 
 
+_DIGITS: dict[str, Any] = {"labels": "digits", "epochs": 60, "train": 1_000}
 SETTINGS = (
-    *(
-        Setting(data="digits", rate=rate, batch_size=size)
-        for rate in (0.2, 0.4, 0.6)
-        for size in (_SMALL_BATCH, 256)
-    ),
-    Setting(data="cifar10n", rate=0.4),
-    Setting(data="cifar10n", labels="random1"),
-    Setting(data="cifar10n", labels="worse"),
+    *(Setting(rate=rate, **_DIGITS) for rate in (0.2, 0.4, 0.6)),
+    Setting(rate=0.4, batch=32, **_DIGITS),
+    Setting(labels="symmetric", rate=0.4),
+    Setting(labels="random1"),
+    Setting(labels="worse"),
 )
 
 
 def run_loss_floor(
     results: Any, *, settings: Iterable[Setting] = SETTINGS, seeds: int = 5
 ) -> pd.DataFrame:
-    """Trains long on wrong labels, with a floor under the loss or without; writes rows.
+    """Trains for long on wrong labels, with a floor under the loss; writes rows.
 
-    A network without dropout, two hidden layers of 256 units, that learns the labels by
-    heart: by cross entropy; with a floor (`LossFloor`) by the true rate, and by one
-    that is 0.1 off; by `GammaCE` at γ* of the true rate. Each is measured after its
-    last epoch, and after the one in which it agreed best with noisy held-out labels, as
-    `keras.callbacks.EarlyStopping("val_accuracy", restore_best_weights=True)` with much
-    patience finds it. Rows that are there are not made again.
+    The network is that of `run_loss_comparison`, without dropout, so that it learns
+    labels by heart: with cross entropy; with cross entropy whose mean over a batch is
+    kept above what even noise of the true rate leaves of it (flooding), and of rates
+    0.1 off; and with `GammaCE` at γ* of the true rate. Each is measured after its last
+    epoch, and where it agreed best with noisy development labels, as
+    `EarlyStopping("val_accuracy", restore_best_weights=True)` of Keras finds it. Rows
+    that are there are not made again.
 
     Args:
         results: Folder; the rows go into `study_loss_floor.csv`.
-        settings: What to train on. Defaults to the study's.
+        settings: What to learn. Defaults to the study's.
         seeds: Number of seeds, from 0. Defaults to 5.
 
     Returns:
         All rows, a pandas DataFrame.
 
     Raises:
-        ImportError: If scikit-learn is missing, or what the data need.
+        ImportError: If TensorFlow Datasets or scikit-learn is missing.
         ValueError: If `seeds` is below 1.
 
     Examples:
         ```python
         rows = engine.run_loss_floor("my_results", seeds=1)
-        print(rows.groupby(["rate_drawn", "way"])[["accuracy", "best_accuracy"]].mean())
+        print(rows.groupby(["labels", "way", "stop"])[["accuracy", "ece"]].mean())
         ```
     """
     checks.integer("run_loss_floor", "seeds", seeds, minimum=1, fix="Pass 5, say.")
     path = Path(results) / "study_loss_floor.csv"
-    made = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    made = read_rows(path)
     cells = [(setting, seed) for seed in range(seeds) for setting in settings]
     cells = [cell for cell in cells if not _there(made, *cell)]
+    data = _Data(30_000, 5_000, 10_000, 800, 512)
     for setting, seed in tqdm.tqdm(cells, desc="loss floor"):
-        found = pd.DataFrame(list(_runs(setting, seed)))
-        made = pd.concat([made, found], ignore_index=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _files.write_whole(path, made.to_csv(index=False, float_format="%.6g"))
+        splits = _splits(setting, seed, data)
+        made = add_rows(path, made, list(_runs(setting, seed, *splits)))
     return made
-
-
-def _told(setting: Setting, seed: int) -> dict[str, Any]:
-    return {
-        "data": setting.data,
-        "labels": setting.labels,
-        "rate_drawn": setting.rate,
-        "batch_size": setting.batch_size,
-        "epochs": setting.epochs,
-        "seed": seed,
-    }
 
 
 def _there(made: pd.DataFrame, setting: Setting, seed: int) -> bool:
     if made.empty:
         return False
-    told = _told(setting, seed)
-    same = np.ones(len(made), bool)
-    for column, value in told.items():
-        column = made[column]
-        same &= (column == value) | (column.isna() if value != value else False)
-    return set(made.loc[same, "way"]) >= set(WAYS)
+    told = {**asdict(setting), "seed": seed}
+    same = (made[list(told)] == pd.Series(told)).all(axis=1)
+    return set(made.loc[same, "way"]) == set(WAYS)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Features, true labels, given labels."""
+    """Inputs, true labels, given labels."""
 
     x: np.ndarray
     clean: np.ndarray
@@ -132,132 +117,84 @@ class _Rows:
     def __getitem__(self, where: Any) -> "_Rows":
         return _Rows(self.x[where], self.clean[where], self.given[where])
 
-    @property
-    def rate(self) -> float:
-        return float(np.mean(self.clean != self.given))
+
+def _splits(setting: Setting, seed: int, data: _Data) -> tuple[_Rows, ...]:
+    """Returns rows to learn, for development, and with true labels."""
+    if setting.labels == "digits":
+        x, clean, test_x, test_labels = _digits(seed)
+    else:
+        both, labels, test_labels = data.photographs
+        clean = labels["clean"]
+        x, test_x = both[: len(clean)], both[len(clean) :]
+    if setting.rate:
+        matrix = noise.symmetric_matrix(_CLASSES, setting.rate)
+        given = noise.flip_labels(clean, matrix, seed=seed).labels
+    else:
+        given = labels[setting.labels]
+    rows = _Rows(x, clean, given)
+    if setting.labels == "digits":
+        learnt, dev = slice(setting.train), slice(setting.train, None)
+    else:  # others of them for each seed
+        first = data.sizes[0]
+        order = np.random.default_rng([seed, 5]).permutation(first)
+        learnt, dev = np.sort(order[: setting.train]), slice(first, None)
+    return rows[learnt], rows[dev], _Rows(test_x, test_labels, test_labels)
 
 
-def _splits(setting: Setting, seed: int) -> tuple[_Rows, _Rows, _Rows]:
-    """Returns rows for training, for stopping early, and with true labels."""
-    rng = np.random.default_rng([seed, 5])
-    return (_digits if setting.data == "digits" else _photographs)(setting, rng)
-
-
-def _digits(
-    setting: Setting, rng: np.random.Generator
-) -> tuple[_Rows, _Rows, _Rows]:
-    datasets = checks.optional_module("run_loss_floor", "sklearn.datasets", extra="study")
-    x, clean = datasets.load_digits(return_X_y=True)
-    order = rng.permutation(len(x))
-    x, clean = (x[order] / 16).astype("float32"), clean[order]
-    rows = _Rows(x, clean, _drawn(clean, setting.rate, rng))
-    return rows[:1000], rows[1000:1300], rows[1300:]
-
-
-def _photographs(
-    setting: Setting, rng: np.random.Generator
-) -> tuple[_Rows, _Rows, _Rows]:
-    x = np.load("/tmp/h/floor/pcs.npy")
-    known, new = read_cifar10n("train", 35_000), read_cifar10n("test", 10_000)
-    clean = known.labels["clean"]
-    drawn = setting.labels == "symmetric"
-    given = _drawn(clean, setting.rate, rng) if drawn else known.labels[setting.labels]
-    rows = _Rows(x[: len(clean)], clean, given)
-    true = new.labels["clean"]
-    some = np.sort(rng.permutation(30_000)[:10_000])
-    return rows[some], rows[30_000:], _Rows(x[len(clean) :], true, true)
-
-
-def _drawn(clean: np.ndarray, rate: float, rng: np.random.Generator) -> np.ndarray:
-    other = (clean + rng.integers(1, CLASSES, len(clean))) % CLASSES
-    return np.where(rng.random(len(clean)) < rate, other, clean)
-
-
-def _runs(setting: Setting, seed: int) -> Iterator[dict[str, Any]]:
-    train, dev, test = _splits(setting, seed)
-    plain = GCE(q=0.0, **_OPTIONS)
+def _runs(
+    setting: Setting, seed: int, train: _Rows, dev: _Rows, test: _Rows
+) -> Iterator[dict[str, Any]]:
+    # Digits have few inputs: it takes a wider layer, and larger steps.
+    units, speed = (512, 1e-2) if setting.labels == "digits" else (256, 3e-3)
+    layer = HiddenLayer(units, setting.epochs, 0, setting.batch, speed, (0.0, 0.0))
+    wrong = train.given != train.clean
+    rate = float(np.mean(wrong))
     for way in WAYS:
         started = time.perf_counter()
-        loss: Any = plain
+        loss: Any = GCE(q=0.0, **OPTIONS)
         if way in _FLOORS:
-            loss = LossFloor(plain, train.rate + _FLOORS[way], CLASSES)
+            loss = LossFloor(loss, rate + _FLOORS[way], _CLASSES)
         if way == "GammaCE":
-            gamma = noise.gamma_from_noise_rate(CLASSES, train.rate)
-            loss = GammaCE(gamma=gamma, **_OPTIONS)
-        watch = _Watch(train, dev, test, loss if way == "GammaCE" else plain)
-        _train(setting, seed, loss, train, watch)
-        yield {
-            **_told(setting, seed),
-            "rate": train.rate,
-            "way": way,
-            "floor": loss.floor if way in _FLOORS else float("nan"),
-            **watch.last,
-            **{f"best_{name}": value for name, value in watch.best.items()},
-            **environment(),
-            "seconds": time.perf_counter() - started,
-        }
+            loss = GammaCE.from_noise_rate(_CLASSES, rate, **OPTIONS)
+        best = _Best(dev)
+        model = layer.trained(train.x, train.given, loss, seed, callbacks=[best])
+        for stop in ("last", "best"):
+            if stop == "best":
+                model.set_weights(best.weights)
+            learnt = logits_of(model, train.x).argmax(-1) == train.given
+            known = logits_of(model, dev.x)
+            trusted = known[:_TRUSTED], dev.clean[:_TRUSTED]
+            yield {
+                **asdict(setting),
+                "seed": seed,
+                "rate_realised": rate,
+                "way": way,
+                "floor": getattr(loss, "floor", None),
+                "stop": stop,
+                "epoch": setting.epochs if stop == "last" else best.epoch,
+                "dev_noisy": _share(known, dev.given),
+                "fitted": float(np.mean(learnt)),
+                "memorised": float(np.mean(learnt[wrong])),
+                **scores(test.clean, logits_of(model, test.x), *trusted[::-1]),
+                **environment(),
+                "seconds": time.perf_counter() - started,
+            }
 
 
-def _train(
-    setting: Setting, seed: int, loss: Any, train: _Rows, watch: "_Watch"
-) -> None:
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    layers = [keras.layers.Dense(256, activation="relu") for _ in range(2)]
-    inputs = keras.Input(train.x.shape[1:])
-    model = keras.Sequential([inputs, *layers, keras.layers.Dense(CLASSES)])
-    # Larger batches, larger steps: else they see the labels too seldom to know them.
-    rate = 1e-3 * (setting.batch_size / _SMALL_BATCH) ** 0.5
-    torch = keras.backend.backend() == "torch"
-    model.compile(
-        keras.optimizers.Adam(rate), loss, jit_compile=False if torch else "auto"
-    )
-    model.fit(
-        train.x,
-        train.given,
-        batch_size=setting.batch_size,
-        epochs=setting.epochs,
-        callbacks=[watch],
-        verbose=0,
-    )
+def _share(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean(logits.argmax(-1) == labels))
 
 
-class _Watch(keras.callbacks.Callback):
-    """Measures after each epoch; keeps the last one, and the best on noisy labels."""
+class _Best(keras.callbacks.Callback):
+    """Keeps the weights that agree best with held-out labels, and goes on."""
 
-    def __init__(self, train: _Rows, dev: _Rows, test: _Rows, loss: Any) -> None:
+    def __init__(self, dev: _Rows) -> None:
         super().__init__()
-        self.train_rows, self.dev, self.test = train, dev, test
-        matrix = noise.symmetric_matrix(CLASSES, train.rate)
-        self.undo = calibration.AnalyticCalibration(loss, matrix, **_OPTIONS)
-        self.last: dict[str, float] = {}
-        self.best: dict[str, float] = {"dev_noisy": -1.0}
+        self.dev, self.score, self.epoch = dev, -1.0, 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logits = self._logits(self.dev)
-        noisy = float(np.mean(logits.argmax(-1) == self.dev.given))
-        last = epoch + 1 == self.params["epochs"]
-        if last or noisy > self.best["dev_noisy"]:
-            scores = self._scores(noisy) | {"epoch": epoch + 1}
-            self.last = scores
-            if noisy > self.best["dev_noisy"]:
-                self.best = scores
-
-    def _logits(self, rows: _Rows) -> np.ndarray:
-        return self.model.predict(rows.x, batch_size=10_000, verbose=0)
-
-    def _scores(self, noisy: float) -> dict[str, float]:
-        train, test, true = self.train_rows, self._logits(self.test), self.test.clean
-        learnt = self._logits(train).argmax(-1) == train.given
-        wrong = train.given != train.clean
-        raw = calibration.bin_predictions(true, test, num_bins=10, **_OPTIONS)
-        undone = self.undo.transform(test)
-        undone = calibration.bin_predictions(true, undone, num_bins=10)
-        return {
-            "dev_noisy": noisy,
-            "fitted": float(np.mean(learnt)),
-            "memorised": float(np.mean(learnt[wrong])),
-            "accuracy": float(np.mean(test.argmax(-1) == true)),
-            "ece": raw.ece(),
-            "ece_undone": undone.ece(),
-        }
+        """Looks at them."""
+        score = _share(logits_of(self.model, self.dev.x), self.dev.given)
+        if score > self.score:
+            self.score, self.epoch = score, epoch + 1
+            self.weights = self.model.get_weights()
