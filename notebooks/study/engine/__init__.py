@@ -5,6 +5,7 @@ from engine._cache import unavailable
 from engine._claims import Claims, seeds_interval
 from engine._comparison_table import loss_comparison
 from engine._config import RunConfig
+from engine._floors import run_loss_floor
 from engine._grid import run_grid
 from engine._grids import grid
 from engine._image_features import patch_features
@@ -46,6 +47,7 @@ __all__ = [
     "run",
     "run_grid",
     "run_loss_comparison",
+    "run_loss_floor",
     "run_photographs",
     "seeds_interval",
     "select_runs",

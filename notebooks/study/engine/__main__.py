@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine._config import RunConfig
+from engine._floors import run_loss_floor
 from engine._grid import run_grid, save_run
 from engine._grids import GRID_NAMES, grid
 from engine._images import fetch_cifar10n
@@ -31,6 +32,7 @@ _EXAMPLES = """examples:
   python -m engine cifar10n
   python -m engine photographs --seeds 3
   python -m engine losses --seeds 5
+  python -m engine floor --seeds 5
 
 environment:
   KERAS_BACKEND           tensorflow, jax or torch
@@ -147,6 +149,13 @@ def _run_loss_comparison(options: argparse.Namespace) -> None:
     sys.stdout.write(shown.to_string(float_format="{:.4g}".format) + "\n")
 
 
+def _run_loss_floor(options: argparse.Namespace) -> None:
+    rows = run_loss_floor(options.results, seeds=options.seeds)
+    cells = rows.groupby(["labels", "rate", "batch", "way", "stop"], sort=False)
+    shown = cells[["fitted", "accuracy", "ece", "ece_temperature"]].mean()
+    sys.stdout.write(shown.to_string(float_format="{:.4g}".format) + "\n")
+
+
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(RunConfig)}
     given = {k: v for k, v in vars(options).items() if k in names and v is not None}
@@ -182,7 +191,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     losses.set_defaults(action=_run_loss_comparison)
     losses.add_argument("--seeds", type=int, default=5, help="default: 5")
-    for command in (photographs, losses):
+    floor = commands.add_parser("floor", help="train for long, with a floor or without")
+    floor.set_defaults(action=_run_loss_floor)
+    floor.add_argument("--seeds", type=int, default=5, help="default: 5")
+    for command in (photographs, losses, floor):
         _add_results(command)
     for command in (grids, single, table):
         _add_settings(command, with_seeds=command is not single)

@@ -26,6 +26,7 @@ _LATER = (
     "train_on_trusted",
     "targets",
     "drop_issues",
+    "loss_floor",
 )
 # What may differ between runs that share their warm-up, and what changes no training.
 _NOT_IN_WARMUP = (
@@ -36,6 +37,7 @@ _NOT_IN_WARMUP = (
     "gamma_rule",
     "gate",
     "matrix_rule",
+    "loss_floor",
     "trace",
 )
 # Others would need their loss scaled, or cannot be kept in NumPy files.
@@ -94,6 +96,9 @@ class RunConfig:
             Defaults to `"given"`.
         drop_issues: Whether to leave out the training labels that cleanlab finds
             wrong, by two models of half the sentences each. Defaults to False.
+        loss_floor: Whether the mean of cross entropy over a batch is kept from falling
+            below what even noise of the rate that the labels really have leaves of it
+            (flooding). Defaults to False.
         warmup_epochs: Epochs of plain cross entropy before the loss takes over.
             Defaults to 1.
         epochs: Epochs in all, the warm-up included. Defaults to 3.
@@ -141,6 +146,7 @@ class RunConfig:
     train_on_trusted: bool = False
     targets: str = "given"
     drop_issues: bool = False
+    loss_floor: bool = False
     warmup_epochs: int = 1
     epochs: int = 3
     train_sentences: int | None = 5000
@@ -177,7 +183,7 @@ class RunConfig:
         for argument in ("smoothing", "span_smoothing"):
             self._keep(argument, checks.fraction, fix=fix, include_one=False)
         self._keep("learning_rate", checks.positive, fix="Pass a rate, such as 5e-4.")
-        for argument in ("trace", "train_on_trusted", "drop_issues"):
+        for argument in ("trace", "train_on_trusted", "drop_issues", "loss_floor"):
             self._keep(argument, checks.flag)
 
     def _check_counts(self) -> None:
@@ -231,8 +237,9 @@ class RunConfig:
         if self.needs_trusted and not self.trusted_sentences:
             fix = "Pass how many sentences were looked at again, such as 100."
             self._refuse("trusted_sentences", "above 0 for what is asked", fix)
-        if self.drop_issues and self.loss != "CE":
-            self._refuse("drop_issues", "False unless the loss is CE", "")
+        for argument in ("drop_issues", "loss_floor"):
+            if getattr(self, argument) and self.loss != "CE":
+                self._refuse(argument, "False unless the loss is CE", "")
         if self.targets not in ("given", "posterior") and self.loss != "CE":
             self._refuse("targets", "'given' or 'posterior' unless the loss is CE", "")
         if self.train_on_trusted and self.span_smoothing:

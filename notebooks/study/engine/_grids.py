@@ -1,5 +1,6 @@
 """The grids of the study, by name."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any
@@ -50,11 +51,16 @@ def _epochs() -> Iterable[RunConfig]:
     ]
 
 
-def _memorisation() -> Iterable[RunConfig]:
+def _memorisation() -> list[RunConfig]:
     # Fewer sentences, seen often, and steps that grow small at the end: what a model
     # needs to learn labels by heart.
     options = {"epochs": 10, "train_sentences": 2500, "trace": True}
     return [RunConfig(noise_rate=0.6, **loss, **options) for loss in _LONG]
+
+
+def _memorisation_floor() -> Iterable[RunConfig]:
+    cross_entropy = _memorisation()[0]
+    return [dataclasses.replace(cross_entropy, loss_floor=True)]
 
 
 def _calibration() -> Iterable[RunConfig]:
@@ -207,6 +213,7 @@ _GRIDS: dict[str, Callable[[], Iterable[RunConfig]]] = {
     "people_without_warmup": _people_without_warmup,
     "uneven": _uneven,
     "acceptance": _acceptance,
+    "memorisation_floor": _memorisation_floor,
 }
 GRID_NAMES = tuple(_GRIDS)
 
@@ -226,7 +233,8 @@ def grid(name: str, *, seeds: int = 3, **changes: Any) -> list[RunConfig]:
             annotators; `"people_others"`, other ways, with them and without;
             `"people_sizes"`, 25 to 500 such sentences; `"people_without_warmup"`;
             `"uneven"`, drawn noise that is not even over the classes; `"acceptance"`,
-            what can be accepted of models, under drawn noise and of people's labels.
+            what can be accepted of models, under drawn noise and of people's labels;
+            `"memorisation_floor"`, cross entropy of `"memorisation"` with a floor.
         seeds: Number of seeds, from 0. Defaults to 3.
         **changes: Fields of `RunConfig` to change in every run, such as
             `train_sentences=None`.

@@ -14,6 +14,7 @@ from engine._config import RunConfig
 from engine._corpus import TAGS
 from engine._data import TRUSTED, Split, matrix_of, trusted_of
 from engine._encoded import IGNORED
+from engine._loss_floor import LossFloor
 from engine._measures import estimated_rate, logits_of
 from keras_robust import noise
 from keras_robust.callbacks import LinearAnneal, LossSchedule
@@ -173,6 +174,8 @@ class Training:
         loss = loss_of(config, 0.0 if np.isnan(self.gamma) else self.gamma, self.matrix)
         if config.train_on_trusted and isinstance(loss, ForwardCorrection):
             loss = PartlyTrusted(loss)
+        if config.loss_floor:
+            loss = LossFloor(loss, self.splits["train"].rate, len(TAGS))
         self._fit(loss, config.warmup_epochs, config.epochs, callbacks)
 
     def _tracing(self, after_epoch: AfterEpoch) -> list[keras.callbacks.Callback]:

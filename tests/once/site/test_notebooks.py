@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import engine
 import numpy as np
 import pandas as pd
 from engine import RunConfig, trusted_difference
@@ -387,3 +388,47 @@ def test_a_temperature_from_annotators_own_labels_is_said_to_do_what_it_does():
     assert "five of the study's six annotators" in CHOOSING
     trusted, noisy = given["ece_t"].mean(), both["ece"].mean().mean()
     assert f"an ECE of {trusted:.3f} for {noisy:.3f} over the six" in guide
+
+
+def test_a_floor_is_worth_no_more_than_stopping_early():
+    said = " ".join(CHOOSING.split())
+    floors = rows("study_loss_floor")
+    cell = ["labels", "rate", "batch"]
+    assert (floors.groupby([*cell, "way", "stop"])["seed"].nunique() >= 3).all()
+    accuracy = floors.pivot_table("accuracy", [*cell, "seed"], ["way", "stop"])
+    for stop in ("last", "best"):
+        more = accuracy["floor", stop] - accuracy["CE", "best"]
+        more = more.groupby(cell).agg(["mean", "sem", "size"])
+        half = stats.t.ppf(0.975, more["size"] - 1) * more["sem"]
+        assert (more["mean"] <= half).all()
+    shown = accuracy[[("CE", "last"), ("floor", "last"), ("CE", "best")]]
+    shown = shown.groupby(cell).mean()
+    told = (
+        "accuracy is {:.2f} without it, {:.2f} with it, and {:.2f} at cross entropy's"
+    )
+    assert told.format(*shown.loc["digits", 0.4, 256]) in said
+    told = (
+        "On photographs with 41 % from people, accuracy is {:.2f}, {:.2f} and {:.2f} ("
+    )
+    assert told.format(*shown.loc["worse", 0, 256]) in said
+    people = floors[floors["labels"] == "worse"]
+    assert f"{100 * people['rate_realised'].mean():.0f}" == "41"
+    told = "on named entities with 60 %, F1 is {:.2f}, {:.2f} and {:.2f}."
+    last, floor, best = f1_of_floors()
+    assert told.format(last.mean(), floor.mean(), best.mean()) in said
+    more = floor - best
+    assert more.mean() <= stats.t.ppf(0.975, 2) * more.std() / np.sqrt(3)
+
+
+def f1_of_floors():
+    """F1 of cross entropy after ten epochs, with a floor, and at its best."""
+    configs = engine.grid("memorisation") + engine.grid("memorisation_floor")
+    configs = [config for config in configs if config.loss == "CE"]
+    runs = engine.select_runs(rows("study_runs"), configs)
+    runs = runs[["key", "seed", "loss_floor"]].fillna({"loss_floor": False})
+    traces = rows("study_epochs").merge(runs, on="key")
+    assert traces["key"].nunique() == 6
+    plain, floor = (part for _, part in traces.groupby("loss_floor"))
+    best = plain.loc[plain.groupby("key")["dev_noisy_accuracy"].idxmax()]
+    ends = plain[plain["epoch"] == 10], floor[floor["epoch"] == 10], best
+    return [part.set_index("seed")["test_f1"].sort_index() for part in ends]

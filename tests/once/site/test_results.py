@@ -74,6 +74,7 @@ def test_the_table_of_the_study_is_that_of_the_committed_rows():
 def test_what_is_said_of_memorising_is_that_of_the_committed_rows():
     rows = pd.read_csv(ROOT / "results" / "study_runs.csv")
     rows = rows[(rows["train_sentences"] == 2500) & (rows["noise_rate"] == 0.6)]
+    rows = rows[rows["loss_floor"] != True]  # noqa: E712, it is NaN in older rows
     assert (rows.groupby("loss")["seed"].nunique() == 3).all()
     f1 = rows.groupby("loss")["test_f1"]
     for loss in ("CE", "GCE", "GammaCE"):

@@ -24,6 +24,7 @@ CHANGES = {
     "train_on_trusted": ({"trusted_sentences": 100}, True),
     "targets": ({"trusted_sentences": 100}, "posterior"),
     "drop_issues": ({}, True),
+    "loss_floor": ({}, True),
     "warmup_epochs": ({}, 0),
     "epochs": ({}, 4),
     "train_sentences": ({}, None),
@@ -42,7 +43,7 @@ OLD_KEY = "2846a93097931279"
 # Those that change the main part only, or, of sentences looked at again, no training.
 SHARED_BY_WARMUPS = (
     *("loss", "q", "smoothing", "gamma", "gamma_rule", "gate", "trace"),
-    *("matrix_rule", "trusted_sentences"),
+    *("matrix_rule", "trusted_sentences", "loss_floor"),
 )
 
 
@@ -160,6 +161,7 @@ def test_the_warmup_is_its_own_warmup():
         ({"loss": "ForwardCorrection"}, "must be 'none' unless for ForwardCorrection"),
         ({"targets": "posterior"}, "`trusted_sentences` must be above 0"),
         ({**CORRECTED, "drop_issues": True}, "`drop_issues` must be False unless"),
+        ({"loss": "GCE", "loss_floor": True}, "`loss_floor` must be False unless"),
         ({"train_on_trusted": True}, "`trusted_sentences` must be above 0"),
         ({**CORRECTED, "matrix_rule": "trusted"}, "`trusted_sentences` must be above"),
         (

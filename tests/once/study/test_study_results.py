@@ -30,6 +30,7 @@ SIZES = {
     "people_without_warmup": 3 * 2,
     "uneven": 7 * 2 * 2,
     "acceptance": 3 * 5 + 2 * 6,
+    "memorisation_floor": 1,
 }
 
 
