@@ -13,7 +13,7 @@ import tqdm
 
 from engine._environment import environment
 from engine._hidden_layer import OPTIONS, HiddenLayer, logits_of, scores
-from engine._loss_comparison import _Data, _digits
+from engine._loss_comparison import RowSource, digits_split
 from engine._loss_floor import LossFloor
 from engine._rows import add_rows, read_rows
 from keras_robust import GCE, GammaCE, noise
@@ -91,7 +91,7 @@ def run_loss_floor(
     made = read_rows(path)
     cells = [(setting, seed) for seed in range(seeds) for setting in settings]
     cells = [cell for cell in cells if not _there(made, *cell)]
-    data = _Data(30_000, 5_000, 10_000, 800, 512)
+    data = RowSource(30_000, 5_000, 10_000, 800, 512)
     for setting, seed in tqdm.tqdm(cells, desc="loss floor"):
         splits = _splits(setting, seed, data)
         made = add_rows(path, made, list(_runs(setting, seed, *splits)))
@@ -118,10 +118,10 @@ class _Rows:
         return _Rows(self.x[where], self.clean[where], self.given[where])
 
 
-def _splits(setting: Setting, seed: int, data: _Data) -> tuple[_Rows, ...]:
+def _splits(setting: Setting, seed: int, data: RowSource) -> tuple[_Rows, ...]:
     """Returns rows to learn, for development, and with true labels."""
     if setting.labels == "digits":
-        x, clean, test_x, test_labels = _digits(seed)
+        x, clean, test_x, test_labels = digits_split(seed)
     else:
         both, labels, test_labels = data.photographs
         clean = labels["clean"]

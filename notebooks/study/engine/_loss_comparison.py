@@ -108,7 +108,7 @@ def run_loss_comparison(
         for one in compared(losses, authors=authors)
         if (name, seed, one.loss, one.parameters) not in there
     ]
-    data = _Data(train, dev, test, words, components)
+    data = RowSource(train, dev, test, words, components)
     rates = (0.0, 0.3 if dropout else 0.0)
     photographs = HiddenLayer(256, epochs, 3, 512, 3e-3, rates)
     digits = HiddenLayer(256, 3 * epochs, 9, 64, 3e-3, rates)
@@ -144,7 +144,7 @@ class _Split:
     matrix: Any
 
 
-class _Data:
+class RowSource:
     """Where the rows come from; photographs are read when they are needed."""
 
     def __init__(self, train: int, dev: int, test: int, words: int, size: int) -> None:
@@ -177,7 +177,7 @@ class _Data:
         rng = np.random.default_rng([seed, 3])
         if name == "symmetric":
             matrix = noise.symmetric_matrix(10, _RATE)
-            x, clean, test_x, test_labels = _digits(seed)
+            x, clean, test_x, test_labels = digits_split(seed)
             given = noise.flip_labels(clean, matrix, seed=seed).labels
             train = min(self.sizes[0], 1000)
         else:
@@ -203,7 +203,7 @@ class _Data:
         )
 
 
-def _digits(seed: int) -> tuple[np.ndarray, ...]:
+def digits_split(seed: int) -> tuple[np.ndarray, ...]:
     """Returns 1,297 rows to learn from and 500 for testing, others for each seed."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
