@@ -1,5 +1,7 @@
 """What choosing says of the losses of the literature is what the rows say."""
 
+import json
+import re
 from pathlib import Path
 
 import engine
@@ -41,6 +43,18 @@ def table():
 
 def test_the_table_is_that_of_the_committed_rows():
     assert table() in PAGE
+
+
+def test_the_notebook_on_human_noise_prints_the_committed_rows():
+    path = ROOT / "notebooks" / "study" / "08_human_noise.ipynb"
+    cells = json.loads(path.read_text())["cells"]
+    streams = [o.get("text", []) for c in cells for o in c.get("outputs", [])]
+    printed = " ".join(line for text in streams for line in text)
+    for (labels, loss), row in CHOSEN.iterrows():
+        start = f"{labels} " if loss == "CE" else ""
+        means = row[["accuracy", "ece", "ece_temperature"]].astype(float)
+        said = " +".join(f"{mean:.4f}" for mean in means)
+        assert re.search(rf"{start} *{loss} +{said}", printed), (labels, loss)
 
 
 def test_five_seeds_of_everything_are_there():
