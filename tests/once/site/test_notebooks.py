@@ -159,16 +159,20 @@ def test_choosing_quotes_span_smoothing():
         assert quote.format(said(gained, 1)) in CHOOSING
 
 
-def recipe():
-    """Of each annotator and seed: as given, corrected, and what the hundred chose."""
-    runs, trusted = rows("study_runs"), rows("study_trusted")
+KINDS = ("crowd", "distant", "llm", "weak", "crowdbest", "expert")
+WAYS = ("given", "posterior", "by_kind")
+
+
+def corrected_ways():
+    """Of each annotator and seed: as given, corrected, and corrected kind by kind."""
+    runs = rows("study_runs")
     after = rows("study_recalibration")
     after = after[after["method"] == "temperature_trusted"].set_index("key")
     made = {}
     for row in runs[runs["trusted_sentences"] == 100].to_dict("records"):
         config = RunConfig.from_row(row)
         of = {"noise": config.noise, "seed": config.seed, "trusted_sentences": 100}
-        for targets in ("given", "posterior"):
+        for targets in WAYS:
             if config == RunConfig(targets=targets, **of):
                 made[config.noise, config.seed, targets] = {
                     "key": row["key"],
@@ -182,7 +186,13 @@ def recipe():
                     "nll_t": after["nll"][row["key"]],
                 }
     table = pd.DataFrame(made).T.rename_axis(["noise", "seed", "way"]).sort_index()
-    given, corrected = (table.xs(way, level="way") for way in ("given", "posterior"))
+    return tuple(table.xs(way, level="way") for way in WAYS)
+
+
+def recipe():
+    """The first two of these, and what the hundred chose among them."""
+    trusted = rows("study_trusted")
+    given, corrected, _ = corrected_ways()
     chosen = given.copy()
     for cell in given.index:
         keys = corrected["key"][cell], given["key"][cell]
@@ -201,7 +211,7 @@ def interval(values):
 
 def recipe_lines():
     given, corrected, chosen = recipe()
-    for noise in ("crowd", "distant", "llm", "weak", "crowdbest", "expert"):
+    for noise in KINDS:
         a, b, c = (part.loc[noise] for part in (given, corrected, chosen))
         assert list(a.index) == list(c.index) == [0, 1, 2]
         yield (
@@ -210,6 +220,36 @@ def recipe_lines():
             f"{interval(c['f1'] - a['f1'])} | {a['ece'].mean():.3f} | "
             f"{a['ece_t'].mean():.3f} | {c['ece_t'].mean():.3f} |"
         )
+
+
+def test_the_guide_to_labels_from_people_says_what_kinds_of_words_gain():
+    text = " ".join((ROOT / "docs" / "real-labels.md").read_text().split())
+    text = text.replace("−", "-")
+    given, corrected, by_kind = corrected_ways()
+    trusted, numbers = rows("study_trusted"), ["f1", "nll_t"]
+    asked = 0
+    for cell in given.index:
+        keys = by_kind["key"][cell], corrected["key"][cell]
+        difference, error = trusted_difference(trusted, *keys)
+        asked += difference < -2 * error
+    assert len(given) == 18
+    assert f"ask for it in {asked} cases of 18" in text
+    given, corrected, by_kind = (
+        part[numbers].astype(float) for part in (given, corrected, by_kind)
+    )
+    more, over = (
+        (by_kind["f1"] - part["f1"]).groupby("seed").mean()
+        for part in (corrected, given)
+    )
+    assert f"gain {interval(more)} points more, {interval(over)} over cross" in text
+    assert over.mean() > (81.4 - given["f1"].mean()) / 5  # of true labels' 81.4
+    of_each = (by_kind["f1"] - given["f1"]).groupby("noise").mean()
+    names = {"crowd": "crowd", "distant": "distant", "weak": "weak", "llm": "LLM"}
+    names |= {"crowdbest": "crowdbest", "expert": "expert"}
+    told = [f"{name} {of_each[noise]:+.1f}" for noise, name in names.items()]
+    assert f"({', '.join(told)})" in text
+    likelier = (by_kind["nll_t"] - corrected["nll_t"]).groupby("noise").mean()
+    assert (likelier < 0).all()
 
 
 def test_the_guide_to_labels_from_people_has_the_rows():
@@ -278,7 +318,7 @@ def test_the_guide_to_labels_from_people_says_what_other_ways_gain():
     ece = "an ECE of {:.3f} for {:.3f} (one seed)"
     assert ece.format(matrix["test_ece"], plain["test_ece"]) in text
     gained, left, again, estimated = [], [], [], {}
-    for noise in ("crowd", "distant", "llm", "weak", "crowdbest", "expert"):
+    for noise in KINDS:
         f1 = run(noise)["test_f1"]
         taught = run(noise, train_on_trusted=True)
         gained.append(100 * (taught["test_f1"] - f1))
@@ -306,9 +346,7 @@ def test_the_guide_to_labels_from_people_says_what_other_ways_gain():
     more = {
         way: [
             100 * (run(noise, **options)["test_f1"] - run(noise)["test_f1"])
-            for noise in ("crowd", "distant", "llm", "weak")[
-                : 3 if way == "taught" else 4
-            ]
+            for noise in KINDS[: 6 if way == "taught" else 4]
         ]
         for way, options in ways.items()
     }
@@ -316,17 +354,15 @@ def test_the_guide_to_labels_from_people_says_what_other_ways_gain():
     relabelled, gce, taught = more.values()
     assert f"epochs ({min(relabelled):+.1f} to {max(relabelled):+.1f}, the" in signed
     assert f"the matrix ({min(gce):+.1f} to {max(gce):+.1f}): both gain less" in signed
-    told = "(crowd {:+.1f}, distant {:+.1f}), little elsewhere (LLM {:+.1f})"
+    told = "(crowd {:+.1f}, distant {:+.1f}), little where they are invented"
+    told += " (LLM {:+.1f}, weak {:+.1f})"
     assert told.format(*taught) in signed
-    left = [
-        after[run(noise, **ways["taught"]).name]
-        for noise in ("crowd", "distant", "llm")
-    ]
+    left = [after[run(noise, **ways["taught"]).name] for noise in KINDS]
     assert f"leave an ECE of {min(left):.3f} to {max(left):.3f}." in text
     for i, noise in enumerate(("crowd", "distant", "llm", "weak")):
         own = run(noise, targets="posterior")["test_f1"] - run(noise)["test_f1"]
         assert max(relabelled[i], gce[i]) < 100 * own
-    for noise in ("crowd", "distant", "llm", "weak", "crowdbest", "expert"):
+    for noise in KINDS:
         after_nll = rows("study_recalibration").query("method == 'temperature_trusted'")
         nll = after_nll.set_index("key")["nll"]
         assert nll[run(noise, smoothing=0.1).name] > nll[run(noise).name]
@@ -354,6 +390,14 @@ def test_the_guide_to_labels_from_people_has_sizes_and_photographs():
     for column in ("ece", "ece_temperature"):
         found = plain[column].mean()[["aggre", "random1", "worse"]]
         assert "{:.3f}, {:.3f} and {:.3f}".format(*found) in text
+    accuracy = photographs.set_index(["labels", "seed", "way"])["accuracy"].unstack()
+    gained = 100 * (accuracy["corrected labels"] - accuracy["CE"])
+    assert gained.groupby("labels").size().tolist() == [3, 3, 3]
+    gained = gained.groupby("labels").mean()
+    assert f"lose {-gained['random1']:.1f} points" in text
+    assert abs(gained["worse"] - 0.5) < 0.1 > abs(gained["aggre"])
+    liked = photographs.pivot_table("trusted_nll", "labels", "way")
+    assert liked["CE"]["random1"] < liked["corrected labels"]["random1"]
     pairs = rows("noise_estimation")
     pairs = pairs[(pairs["part"] == "pairs") & (pairs["noise"] == "symmetric")]
     off = pairs.groupby("rows")["error"].mean()
