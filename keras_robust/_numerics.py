@@ -170,7 +170,12 @@ def _log_sum_exp(terms: Any, column: Any) -> Any:
     if column is not None:
         # Nothing of what cannot be, not even where it is the largest.
         parts = ops.where(column > 0, parts, ops.zeros_like(parts))
-    return ops.squeeze(top, axis=-1) + ops.log(ops.sum(parts, axis=-1))
+    total = ops.sum(parts, axis=-1)
+    # Of nothing at all -inf, with a gradient of 0: log(0) has none.
+    none = total == 0
+    nothing = ops.log(ops.cast(ops.logical_not(none), total.dtype))
+    total = ops.log(total + ops.cast(none, total.dtype))
+    return ops.squeeze(top, axis=-1) + total + nothing
 
 
 def log_of_probability(p: Any) -> Any:

@@ -7,8 +7,14 @@ from typing import Any
 import numpy as np
 
 from keras_robust._inputs import checks
-from keras_robust._inputs.arrays import as_numpy
+from keras_robust._inputs.arrays import as_numpy, ragged
 from keras_robust._inputs.class_ids import integer_labels
+
+_FIXES = {
+    "groups": "Pass the number of its sentence for each word, say; of ignored ones "
+    "too.",
+    "by": "Pass the value that it is treated by for each label, of ignored ones too.",
+}
 
 
 def one_for_each(
@@ -25,7 +31,7 @@ def one_for_each(
             argument,
             f"one for each of the {size} labels, of their shape {tuple(positions)}",
             f"{argument}.shape={values.shape}",
-            "Pass the number of its sentence for each word, say; of ignored ones too.",
+            _FIXES[argument],
         )
     return values.ravel()
 
@@ -51,34 +57,55 @@ def group_of_rows(
 
 def parts(owner: str, by: Any) -> np.ndarray:
     """Returns what each position is treated by, if none of it is missing."""
-    values = as_numpy(by)
+    if isinstance(by, np.ma.MaskedArray):
+        raise checks.invalid_type(
+            owner,
+            "by",
+            "no masked array, whose mask would be lost",
+            f"a masked array of shape {by.shape}",
+            "Give what is masked a name of its own.",
+        )
+    try:
+        values = as_numpy(by)
+    except ValueError as error:
+        raise ragged(owner, "by", by) from error
     try:
         kinds = np.unique(values).tolist()
+        fine = all(kind is not None and kind == kind for kind in kinds)
     except TypeError:  # of values that do not compare, as None and a name
-        kinds = [None]
-    if any(kind is None or kind != kind for kind in kinds):
+        fine = False
+    if not fine or values.dtype.kind in "mM":
         raise checks.invalid(
             owner,
             "by",
             "of names or of numbers, none missing",
             f"by={by!r:.60}",
-            "Give those without one a name of their own.",
+            "Give those without one a name of their own; convert dates with "
+            "`.astype(str)`.",
         )
     return values
 
 
-def known_parts(owner: str, by: Any, shape: tuple, known: Collection[Any]) -> list[Any]:
-    """Returns what each position is treated by, end to end: of `known` values all."""
-    part = as_numpy(by)
-    if by is None or part.shape != shape:
+def known_parts(
+    owner: str,
+    by: Any,
+    positions: tuple,
+    known: Collection[Any],
+    row: Any = slice(None),
+) -> list[Any]:
+    """Returns what positions are treated by, end to end: of `known` values all.
+
+    `row` says which of them are asked for.
+    """
+    if by is None:
         raise checks.invalid(
             owner,
             "by",
-            f"of shape {shape}, as `fit` had it",
-            "None" if by is None else f"by.shape={part.shape}",
+            f"one for each label, of their shape {positions}, as for `fit`",
+            "None",
             "Pass for each prediction the value that it is treated by.",
         )
-    values = part.ravel().tolist()
+    values = one_for_each(owner, "by", parts(owner, by), positions)[row].tolist()
     strange = sorted({str(value) for value in set(values) - set(known)})
     if strange:
         raise checks.invalid(

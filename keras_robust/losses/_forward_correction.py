@@ -207,7 +207,7 @@ class ForwardCorrection(RobustLoss):
                 "base",
                 "of a convex expected loss where no distribution gives, by `matrix`, "
                 "the minimizer of `base`",
-                f"a {type(self.base).__name__} with local minima, and {len(noisy)} "
+                f"{type(self.base).__name__}, which has none, and {len(noisy)} "
                 "such rows of `posterior`",
                 "Take a GCE with q at most 1 and without a cutoff.",
             )

@@ -30,14 +30,14 @@ class NCERCE(RobustLoss):
     where `p_k` are the probabilities in `y_pred` and `y` is the label in `y_true`. The
     second part is that of `SCE`, where 4 is explained. The first one is in [0, 1], and
     small where there are many classes: `alpha` has to be larger there. A class that is
-    ruled out by a logit of -inf makes it 0 for all other labels.
+    ruled out by a logit of -inf makes it 0 for labels that are not.
 
     Of a label posterior π that is not even, its minimizer is the most likely class
-    alone, so `posterior` raises an error. The first part by itself is content once the
-    least likely class is ruled out, whatever is believed of the others: that is why
-    `beta` must be above 0. And where classes are nearly ruled out it hardly pulls any
-    more, so that a model with a large `alpha` and a small `beta` may stay far from
-    that minimizer.
+    alone, and equally likely ones share; so `posterior` raises an error. The first part
+    by itself is content once the least likely class is ruled out, whatever is believed
+    of the others: that is why `beta` must be above 0. And where classes are nearly
+    ruled out it hardly pulls any more, so that a model with a large `alpha` and a small
+    `beta` may stay far from that minimizer.
 
     Args:
         alpha: Float of at least 0, the weight of normalised cross entropy. Defaults to

@@ -1,6 +1,5 @@
 """The probabilities of the true label, given both a model and the given label."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -133,7 +132,8 @@ class LabelPosterior:
             TypeError: If labels are not integers.
         """
         scores = arrays.numeric(_OWNER, "y_prob", y_prob)
-        size = self._num_classes(scores)
+        axes = integer_labels(_OWNER, "labels", labels).ndim
+        size = self._num_classes(scores, axes)
         given, true, counted = paired_labels(
             _OWNER, labels, true_labels, ignore_class, size
         )
@@ -153,7 +153,9 @@ class LabelPosterior:
         columns = rows.log_prob, given.ravel()[rows.row], rows.label, rows.weight
         kind = np.full(len(rows.row), None)
         if by is not None:
-            kind = one_for_each(_OWNER, "by", parts(_OWNER, by), true.shape)[rows.row]
+            told = one_for_each(_OWNER, "by", parts(_OWNER, by), true.shape)
+            kind = told[rows.row]
+            _check_kinds(told[counted.ravel()], kind)
         self._pools = {
             value: fitted_pool(
                 _OWNER, self.matrix, *(x[kind == value] for x in columns)
@@ -205,7 +207,7 @@ class LabelPosterior:
         scores = arrays.numeric(_OWNER, "y_prob", y_prob)
         rows = self._rows(given, "labels", scores, size, None, ignore_class)
         score = np.empty(rows.log_prob.shape)
-        kind = self._kinds(by, given.shape)[rows.row]
+        kind = self._kinds(by, given.shape, rows.row)
         for value, pool in self._pools.items():
             here = kind == value
             score[here] = pool.scores(rows.log_prob[here], rows.label[here])
@@ -227,23 +229,23 @@ class LabelPosterior:
         made = {kind: what(pool) for kind, pool in self._pools.items()}
         return made if self._is_split else made[None]
 
-    def _kinds(self, by: Any, shape: tuple) -> np.ndarray:
+    def _kinds(self, by: Any, shape: tuple, row: np.ndarray) -> np.ndarray:
         if self._is_split:
-            kinds = known_parts(_OWNER, by, shape, self._pools)
+            kinds = known_parts(_OWNER, by, shape, self._pools, row)
             return np.array(kinds, dtype=object)
         if by is not None:
             fix = "Fit with `by` as well."
             raise checks.invalid(_OWNER, "by", "None, as for `fit`", "values", fix)
-        return np.full(math.prod(shape), None)
+        return np.full(len(row), None)
 
-    def _num_classes(self, scores: np.ndarray) -> int:
+    def _num_classes(self, scores: np.ndarray, axes: int) -> int:
         if self.matrix is not None:
             return len(self.matrix)
-        if scores.ndim == 0 or scores.shape[-1] < 2:
+        if scores.ndim != axes + 1 or scores.shape[-1] < 2:
             raise checks.invalid(
                 _OWNER,
                 "y_prob",
-                "of shape (..., K), K >= 2",
+                "of the shape of `labels` and one more axis, of at least 2 classes",
                 f"y_prob.shape={scores.shape}",
                 "Of one probability p a row, pass (1 - p, p).",
             )
@@ -262,7 +264,7 @@ class LabelPosterior:
             raise checks.invalid(
                 _OWNER,
                 "y_prob",
-                f"of shape {(*labels.shape, size)}: labels, and classes of `matrix`",
+                f"of shape {(*labels.shape, size)}: of the labels, and classes",
                 f"y_prob.shape={scores.shape}",
                 "Predict the rows that the labels are of.",
             )
@@ -289,3 +291,15 @@ class LabelPosterior:
         if self._is_split:
             shown = ", ".join(f"{kind}: {told}" for kind, told in shown.items())
         return f"{_OWNER}({shown})"
+
+
+def _check_kinds(told: np.ndarray, counted: np.ndarray) -> None:
+    lost = sorted({str(kind) for kind in set(told.tolist()) - set(counted.tolist())})
+    if lost:
+        raise checks.invalid(
+            _OWNER,
+            "sample_weight",
+            "above 0 for some row of each kind in `by`",
+            f"only 0 for {', '.join(lost[:12])}",
+            "Look at some rows of each kind again.",
+        )

@@ -57,7 +57,9 @@ def fitted_pool(
             f"{int(lost.sum())} rows whose true label has probability 0",
             "Pass logits, and a matrix without zeros, as of `matrix_from_pairs`.",
         )
-    return Pool(matrix, _likeliest(evidence, true, weight / weight.mean()))
+    theta = _likeliest(evidence, true, weight / weight.mean())
+    theta.setflags(write=False)
+    return Pool(matrix, theta)
 
 
 def _evidence(

@@ -20,9 +20,9 @@ def loss_comparison(rows: pd.DataFrame, *, chosen: bool = False) -> pd.DataFrame
     Args:
         rows: Rows of `run_loss_comparison`. A seed of which some are missing is left
             out.
-        chosen: Whether each loss has those parameters with which its accuracy on noisy
-            development labels is highest, in each seed, or those of its authors.
-            Defaults to False.
+        chosen: Whether each loss has those parameters with which its mean accuracy on
+            noisy development labels is highest, or those of its authors. Defaults to
+            False.
 
     Returns:
         A pandas DataFrame with a row for each of `labels` and `loss`, the index:
@@ -45,9 +45,13 @@ def loss_comparison(rows: pd.DataFrame, *, chosen: bool = False) -> pd.DataFrame
         ```
     """
     rows = _complete(rows if chosen else rows[rows["authors"]])
-    # Of equal ones the first, which is the authors'.
-    order = rows.sort_values("noisy_accuracy", ascending=False, kind="stable")
-    picked = order.groupby([*_CELL, "seed"], sort=False).head(1).sort_index()
+    # Of equal ones the first, which is the authors'. One for all seeds, or differences
+    # over seeds would be those of parameters.
+    setting = [*_CELL, "parameters"]
+    rows = rows.fillna({"parameters": ""})
+    mean = rows.groupby(setting, sort=False)["noisy_accuracy"].mean()
+    best = pd.MultiIndex.from_tuples(mean.groupby(_CELL, sort=False).idxmax())
+    picked = rows[pd.MultiIndex.from_frame(rows[setting]).isin(best)]
     parts = {
         name: _compared(part) for name, part in picked.groupby("labels", sort=False)
     }

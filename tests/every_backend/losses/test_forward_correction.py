@@ -99,6 +99,23 @@ def test_it_is_the_base_of_the_noisy_predictions(base, noise):
     np.testing.assert_allclose(to_numpy(loss(LABELS, LOGITS)), expected, 1e-5, 2e-7)
 
 
+def test_a_class_that_is_ruled_out_has_no_gradient_whatever_the_base():
+    # Nothing else is given its label, so that this one cannot be given either.
+    matrix = [[1.0, 0.0, 0.0], [0.3, 0.7, 0.0], [0.0, 0.0, 1.0]]
+    z = np.array([[-1.0, 1.0, -np.inf], [-1.0, 2.0, -np.inf]], "float32")
+    for base in (
+        NCERCE(from_logits=True),
+        SGCE(from_logits=True),
+        GCE(from_logits=True),
+    ):
+        loss = ForwardCorrection(matrix, base)
+        for labels in ([0, 1], [0, 2]):
+            value, grad = value_and_grad(lambda z, f=loss, y=labels: f(y, z), z)
+            assert np.isfinite(value)
+            assert np.isfinite(grad).all(), label(base)
+            assert (grad[:, 2] == 0).all()
+
+
 @pytest.mark.parametrize("noise", ["any", "uneven"])
 @pytest.mark.parametrize("base", BASES, ids=label)
 def test_probabilities_are_taken_as_they_are(base, noise):

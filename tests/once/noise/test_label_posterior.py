@@ -165,6 +165,12 @@ def test_each_kind_of_rows_has_a_matrix_and_weights_of_its_own():
         )
         assert f"{name}: matrix of 4 classes, model_weight=" in repr(made)
     assert (soft[ignored == -100] == -100).all()
+    # Flat as well, and whatever the kind where nothing counts.
+    flat = np.where(ignored == -100, "padding", kind)
+    again = made.transform(shaped[0], shaped[2], by=flat).reshape(240, K)
+    np.testing.assert_array_equal(again, soft)
+    with pytest.raises(ValueError, match="read-only"):
+        made.class_bias_["lower"] += 1
     assert made.matrix_["upper"][1, 2] > 0.5 > 0.2 > made.matrix_["lower"][1, 2]
 
 
@@ -196,7 +202,27 @@ def test_each_kind_of_rows_has_a_matrix_and_weights_of_its_own():
             ValueError,
             "1 others, the first in row 0",
         ),
-        (lambda: LabelPosterior().fit([0], [0], [0.3]), ValueError, r"K\), K >= 2"),
+        (
+            lambda: LabelPosterior().fit([0, 1], [0, 1], [0.3, 0.4]),
+            ValueError,
+            r"one more axis, of at least 2 classes.*pass \(1 - p, p\)",
+        ),
+        (
+            lambda: fitted(by=["a", "a", "b"], weight=[1, 1, 0]),
+            ValueError,
+            "`sample_weight` must be above 0 for some row of each kind.*only 0 for b",
+        ),
+        (
+            lambda: fitted(by=np.ma.array([0, 1, 2])),
+            TypeError,
+            "`by` must be no masked",
+        ),
+        (lambda: fitted(by=[[1], [1, 2], 3]), ValueError, "`by` must be lists of the"),
+        (
+            lambda: fitted(by=np.array(["2026-01-01"] * 3, "datetime64[ns]")),
+            ValueError,
+            "`by` must be of names or of numbers.*convert dates",
+        ),
         (
             lambda: fitted(by=["a", "b"]),
             ValueError,
@@ -211,7 +237,7 @@ def test_each_kind_of_rows_has_a_matrix_and_weights_of_its_own():
         (
             lambda: fitted(by=[0, 1, 1]).transform([0], FLAT),
             ValueError,
-            "Received: None. Pass for each",
+            "as for `fit`. Received: None. Pass for each",
         ),
         (
             lambda: fitted(by=["a", "b", "b"]).transform([0], FLAT, by=["c"]),
@@ -228,6 +254,7 @@ def test_bad_input_says_what_is_wrong(call, error, words):
 FLAT = np.full((1, K), 1 / K)
 
 
-def fitted(true=(0, 1, 2), y_prob=None, by=None):
+def fitted(true=(0, 1, 2), y_prob=None, by=None, weight=None):
     y_prob = np.tile(FLAT, (3, 1)) if y_prob is None else y_prob
-    return LabelPosterior(MATRIX).fit([0, 1, 2], true, y_prob, by=by)
+    made, options = LabelPosterior(MATRIX), {"by": by, "sample_weight": weight}
+    return made.fit([0, 1, 2], true, y_prob, **options)
