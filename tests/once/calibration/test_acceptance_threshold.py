@@ -198,8 +198,8 @@ def test_each_part_has_the_threshold_of_its_own_rows():
         assert (found.accept(DATA[1], by=part)[part == value] == expected).all()
     assert found.threshold_["PER"] != found.threshold_["LOC"]
     for by, match in [
-        (None, "of shape"),
-        (part[:5], "of shape"),
+        (None, "one for each"),
+        (part[:5], "one for each"),
         (["?"] * 1000, "one of"),
     ]:
         with pytest.raises(ValueError, match=f"`by` must be {match}"):
