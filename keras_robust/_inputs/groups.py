@@ -86,17 +86,8 @@ def parts(owner: str, by: Any) -> np.ndarray:
     return values
 
 
-def known_parts(
-    owner: str,
-    by: Any,
-    positions: tuple,
-    known: Collection[Any],
-    row: Any = slice(None),
-) -> list[Any]:
-    """Returns what positions are treated by, end to end: of `known` values all.
-
-    `row` says which of them are asked for.
-    """
+def parts_of(owner: str, by: Any, positions: tuple) -> np.ndarray:
+    """Returns what each of the positions is treated by, end to end."""
     if by is None:
         raise checks.invalid(
             owner,
@@ -105,7 +96,14 @@ def known_parts(
             "None",
             "Pass for each prediction the value that it is treated by.",
         )
-    values = one_for_each(owner, "by", parts(owner, by), positions)[row].tolist()
+    return one_for_each(owner, "by", parts(owner, by), positions)
+
+
+def known_parts(
+    owner: str, by: Any, positions: tuple, known: Collection[Any]
+) -> list[Any]:
+    """Returns what positions are treated by, end to end: of `known` values all."""
+    values = parts_of(owner, by, positions).tolist()
     strange = sorted({str(value) for value in set(values) - set(known)})
     if strange:
         raise checks.invalid(

@@ -72,7 +72,7 @@ def matrix_from_pairs(
     owner = "matrix_from_pairs"
     fix = "Pass the number of classes, such as 10."
     size = checks.integer(owner, "num_classes", num_classes, minimum=2, fix=fix)
-    counts = _counts(owner, labels, true_labels, size, sample_weight, ignore_class)
+    counts = pair_counts(owner, labels, true_labels, size, sample_weight, ignore_class)
     if prior is None and not counts.any():
         raise checks.invalid(
             owner,
@@ -84,7 +84,7 @@ def matrix_from_pairs(
     return matrix_of_counts(owner, counts, prior)
 
 
-def _counts(
+def pair_counts(
     owner: str,
     labels: Any,
     true_labels: Any,
@@ -92,6 +92,7 @@ def _counts(
     sample_weight: Any,
     ignore_class: int | None,
 ) -> np.ndarray:
+    """Returns how many rows of each true class got each label, `(K, K)`."""
     given, true, counted = paired_labels(
         owner, labels, true_labels, ignore_class, num_classes
     )
