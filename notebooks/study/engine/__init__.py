@@ -15,6 +15,7 @@ from engine._images import (
     read_cifar10,
     read_cifar10n,
 )
+from engine._kinds import run_kinds
 from engine._loss_comparison import run_loss_comparison
 from engine._photographs import run_photographs
 from engine._run import RunResult, run
@@ -46,6 +47,7 @@ __all__ = [
     "results_folder",
     "run",
     "run_grid",
+    "run_kinds",
     "run_loss_comparison",
     "run_loss_floor",
     "run_photographs",

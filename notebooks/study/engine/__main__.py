@@ -13,6 +13,7 @@ from engine._floors import run_loss_floor
 from engine._grid import run_grid, save_run
 from engine._grids import GRID_NAMES, grid
 from engine._images import fetch_cifar10n
+from engine._kinds import run_kinds
 from engine._loss_comparison import run_loss_comparison
 from engine._photographs import run_photographs
 from engine._run import run
@@ -33,6 +34,7 @@ _EXAMPLES = """examples:
   python -m engine photographs --seeds 3
   python -m engine losses --seeds 5
   python -m engine floor --seeds 5
+  python -m engine kinds --seeds 3
 
 environment:
   KERAS_BACKEND           tensorflow, jax or torch
@@ -156,6 +158,12 @@ def _run_loss_floor(options: argparse.Namespace) -> None:
     sys.stdout.write(shown.to_string(float_format="{:.4g}".format) + "\n")
 
 
+def _run_kinds(options: argparse.Namespace) -> None:
+    rows = run_kinds(options.results, seeds=options.seeds)
+    shown = rows.groupby(["kinds", "way"], sort=False)[["number", "nll", "accuracy"]]
+    sys.stdout.write(shown.mean().to_string(float_format="{:.4g}".format) + "\n")
+
+
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(RunConfig)}
     given = {k: v for k, v in vars(options).items() if k in names and v is not None}
@@ -194,7 +202,10 @@ def _parser() -> argparse.ArgumentParser:
     floor = commands.add_parser("floor", help="train for long, with a floor or without")
     floor.set_defaults(action=_run_loss_floor)
     floor.add_argument("--seeds", type=int, default=5, help="default: 5")
-    for command in (photographs, losses, floor):
+    kinds = commands.add_parser("kinds", help="correct labels by kinds of words")
+    kinds.set_defaults(action=_run_kinds)
+    kinds.add_argument("--seeds", type=int, default=3, help="default: 3")
+    for command in (photographs, losses, floor, kinds):
         _add_results(command)
     for command in (grids, single, table):
         _add_settings(command, with_seeds=command is not single)

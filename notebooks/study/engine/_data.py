@@ -175,8 +175,11 @@ def posterior_targets(
     judged = trusted_rows(config, dev, dev_logits)
     known = kinds = None
     if config.targets == "by_kind":
-        known = trusted_rows(config, dev, _capitals(config, "dev"))
-        kinds = _capitals(config, "train")
+        known, kinds = (
+            np.array([word[:1].isupper() for word in words_of(config, name)])
+            for name in ("dev", "train")
+        )
+        known = trusted_rows(config, dev, known)
     posterior = noise.LabelPosterior(from_logits=True)
     posterior.fit(given, clean, judged, by=known)
     of_words = posterior.transform(train.pairs[0], train_logits, by=kinds)
@@ -199,11 +202,11 @@ def trusted_rows(config: RunConfig, dev: Split, rows: np.ndarray) -> np.ndarray:
     return every[where[dev.clean[where] != IGNORED]]
 
 
-def _capitals(config: RunConfig, name: str) -> np.ndarray:
-    """Returns which words of a split begin with a capital letter."""
+def words_of(config: RunConfig, name: str) -> list[str]:
+    """Returns the words of a split."""
     sentences = read_corpus(corpus_name(config))[name]
     chosen = _chosen(config, name, len(sentences))
-    return np.array([word[:1].isupper() for i in chosen for word in sentences[i].words])
+    return [word for i in chosen for word in sentences[i].words]
 
 
 def _split(

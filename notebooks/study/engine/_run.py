@@ -3,6 +3,7 @@
 import functools
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -116,7 +117,7 @@ def run(
     started = time.perf_counter()
     preset = preset or preset_name()
     trained = _trained(config.training(), preset, share_warmup)
-    splits = _prepared(config, preset)[1]
+    splits = prepared(config, preset)[1]
     logits = {name: trained.logits[name] for name in ("dev", "test")}
     trusted = trusted_rows_of(config, splits["dev"], logits["dev"])
     row = {
@@ -187,7 +188,7 @@ def _trained(config: RunConfig, preset: str, share: bool) -> Trained:
 
 def _train(config: RunConfig, preset: str, share: bool) -> Trained:
     targets = _targets(config, preset, share)
-    encoder, splits = _prepared(config, preset)
+    encoder, splits = prepared(config, preset)
     model = encoder.model()
     training = Training(config, model, splits, targets=targets)
     epochs: list[dict[str, Any]] = []
@@ -208,7 +209,8 @@ def _train(config: RunConfig, preset: str, share: bool) -> Trained:
     )
 
 
-def _prepared(config: RunConfig, preset: str) -> tuple[Encoder, dict[str, Split]]:
+def prepared(config: RunConfig, preset: str) -> tuple[Encoder, dict[str, Split]]:
+    """Returns the encoder and the splits of a run, seeds set."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(config.seed)
     encoder = Encoder(load_backbone(preset, config.dtype), config.trainable_layers)
@@ -219,15 +221,11 @@ def _targets(config: RunConfig, preset: str, share: bool) -> np.ndarray | None:
     """Returns what to train on where that is not the given labels."""
     if config.targets == "given" and not config.drop_issues:
         return None
-    plain = config.plain()
-    source = source_name(corpus_name(config), preset)
-    way, how = ("halves", _halves)
     if config.targets == "relabelled":
-        way, how = ("epochs", _mean_over_epochs)
-    name = f"{way}-{run_key(plain, preset)}-{source}"
-    make = functools.partial(how, plain, preset)
-    logits = kept(name, make) if share else make()
-    splits = _prepared(config, preset)[1]
+        logits = _logits("epochs", _mean_over_epochs, config, preset, share)
+    else:
+        logits = logits_by_halves(config, preset, share)
+    splits = prepared(config, preset)[1]
     if config.targets in ("posterior", "by_kind", "recounted"):
         return posterior_targets(config, splits, logits["train"], logits["dev"])
     train = splits["train"]
@@ -244,9 +242,29 @@ def _targets(config: RunConfig, preset: str, share: bool) -> np.ndarray | None:
     return targets
 
 
+def logits_by_halves(
+    config: RunConfig, preset: str, share: bool = True
+) -> dict[str, np.ndarray]:
+    """Returns the words' logits, of plain models that have not seen their labels."""
+    return _logits("halves", _halves, config, preset, share)
+
+
+def _logits(
+    way: str,
+    how: Callable[[RunConfig, str], dict[str, np.ndarray]],
+    config: RunConfig,
+    preset: str,
+    share: bool,
+) -> dict[str, np.ndarray]:
+    plain, source = config.plain(), source_name(corpus_name(config), preset)
+    name = f"{way}-{run_key(plain, preset)}-{source}"
+    make = functools.partial(how, plain, preset)
+    return kept(name, make) if share else make()
+
+
 def _mean_over_epochs(config: RunConfig, preset: str) -> dict[str, np.ndarray]:
     """Returns the training words' probabilities, averaged over the epochs."""
-    encoder, splits = _prepared(config, preset)
+    encoder, splits = prepared(config, preset)
     train, found = splits["train"], []
 
     def after_epoch(_: int, model: keras.Model) -> None:
@@ -264,7 +282,7 @@ def _halves(config: RunConfig, preset: str) -> dict[str, np.ndarray]:
     """
     logits: dict[str, np.ndarray] = {}
     for half in (0, 1):
-        encoder, splits = _prepared(config, preset)
+        encoder, splits = prepared(config, preset)
         train = splits["train"]
         other = np.arange(len(train.encoded)) % 2 == half
         seen, judged = (train.take(np.flatnonzero(x)) for x in (~other, other))

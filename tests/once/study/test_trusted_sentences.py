@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from engine import _data, trusted_difference
+from engine import RunConfig, _data, _kinds, trusted_difference
 from engine._corpus import TAGS, Sentence
 from engine._data import (
     TRUSTED,
@@ -20,10 +20,10 @@ from engine._data import (
 from engine._encoded import IGNORED
 from engine._encoder import Encoder, load_backbone
 from engine._measures import trusted_rows_of
-from engine._run import _mean_over_epochs, _targets, matrix_error
+from engine._run import _mean_over_epochs, _targets, logits_by_halves, matrix_error
 from engine._train import PartlyTrusted
 from scipy.special import log_softmax
-from tiny import quick
+from tiny import QUICK, quick
 
 from keras_robust import ForwardCorrection, noise
 from keras_robust.calibration import choose_by_likelihood
@@ -136,16 +136,55 @@ def test_words_with_a_capital_have_a_matrix_of_their_own(weak, monkeypatch):
     ]
     seen = capital["dev"][np.concatenate(rows)]
     train = weak["train"]
-    for kind in (True, False):
-        pairs, here = (
-            (given[seen == kind], clean[seen == kind]),
-            capital["train"] == kind,
-        )
-        expected = noise.LabelPosterior(noise.matrix_from_pairs(*pairs, K).matrix)
-        even = np.full((len(here), K), 1 / K)
-        expected.fit(*pairs, even[: len(pairs[0])])
-        wanted = expected.transform(train.pairs[0][here], even[here])
-        np.testing.assert_allclose(targets[train.words][here], wanted, rtol=1e-5)
+    expected = noise.LabelPosterior(from_logits=True)
+    expected.fit(given, clean, np.zeros((len(seen), K)), by=seen)
+    given, even = train.pairs[0], np.zeros((len(train.words), K))
+    wanted = expected.transform(given, even, by=capital["train"])
+    np.testing.assert_allclose(targets[train.words], wanted, rtol=1e-5)
+    plain = expected.fit(*trusted_of(config, weak["dev"]).pairs, even[: len(seen)])
+    assert np.abs(plain.transform(given, even) - wanted).max() > 0.01
+
+
+def test_kinds_are_measured_on_sentences_that_were_not_looked_at(
+    preset, tmp_path, monkeypatch, weak
+):
+    options = {"annotators": ["weak"], "seeds": 1, "preset": preset}
+    changes = {**QUICK, "trusted_sentences": 20, "warmup_epochs": 0}
+    counts = np.bincount(weak["dev"].sentence_of_words)
+    corpus = {"dev": [Sentence(["rome"] * count, {}) for count in counts]}
+    monkeypatch.setattr(_data, "read_corpus", lambda name: corpus)
+    rows = engine.run_kinds(tmp_path, **options, **changes).set_index(["kinds", "way"])
+    config = RunConfig(noise="weak", targets="posterior", **changes)
+    logits = logits_by_halves(config, preset)["dev"]
+    dev = weak["dev"]
+    looked_at = np.isin(dev.sentence_of_words, trusted_sentences(config, dev))
+    assert rows["words"].tolist() == [(~looked_at).sum()] * 9
+    given, clean = dev.pairs
+    posterior = noise.LabelPosterior(from_logits=True)
+    posterior.fit(given[looked_at], clean[looked_at], logits[looked_at])
+    soft = posterior.transform(given, logits)[~looked_at]
+    nll = -np.log(soft[np.arange(len(soft)), clean[~looked_at]]).mean()
+    assert rows.loc["none", "one kind"]["nll"] == pytest.approx(nll, rel=1e-4)
+    # No word here has a capital letter: as without kinds.
+    for way in ("by", "each by itself"):
+        assert rows.loc["capital", way]["nll"] == pytest.approx(nll, rel=1e-4)
+    drawn = rows.loc["drawn"]["nll"]
+    assert drawn["by"] < drawn["each by itself"]
+    # What is there is not made again.
+    monkeypatch.setattr(_kinds, "_rows", None)
+    assert len(engine.run_kinds(tmp_path, **options, **changes)) == 9
+
+
+def test_kinds_of_words():
+    words = ["The", "NATO", "1990s", "U2", "mid", "."]
+    kinds = _kinds._kinds(words, np.array([0, 0, 0, 1, 1, 1]))
+    assert kinds["shape"].tolist() == (
+        ["capital", "upper", "digit", "digit", "lower", "other"]
+    )
+    assert kinds["shape, place"][[0, 1, 3]].tolist() == (
+        ["capital, first", "upper", "digit, first"]
+    )
+    assert kinds["capital"].tolist() == [True, True, False, True, False, False]
 
 
 def test_trusted_sentences_join_the_training_sentences_with_their_truth(weak):
