@@ -134,7 +134,8 @@ def _log_evidence(counts: np.ndarray, prior: np.ndarray) -> float:
 
     total, strength = counts.sum(axis=1), prior.sum(axis=1)
     rows = gammaln(strength) - gammaln(strength + total)
-    entries = np.where(counts > 0, gammaln(prior + counts) - gammaln(prior), 0.0)
+    seen = counts > 0  # few entries, of many classes
+    entries = gammaln(prior[seen] + counts[seen]) - gammaln(prior[seen])
     return float(rows.sum() + entries.sum())
 
 
