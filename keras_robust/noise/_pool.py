@@ -45,7 +45,7 @@ class Pool(NamedTuple):
 
     def scores(self, log_prob: np.ndarray, given: np.ndarray) -> np.ndarray:
         """Returns unnormalised log-posteriors of rows, `(N, K)`."""
-        return _score(_evidence(self.matrix, log_prob, given), self.theta)
+        return _score(_sources(self.matrix, log_prob, given), self.theta)
 
     def __str__(self) -> str:
         a, b, *c = self.theta
@@ -56,8 +56,8 @@ def fitted_pool(owner: str, rows: Judged, matrix: np.ndarray | None) -> Pool:
     """Returns the likeliest pool of rows whose truth is known, or raises."""
     if matrix is None:
         matrix = matrix_of_counts(owner, _counts(owner, rows), None).matrix
-    evidence = _evidence(matrix, rows.log_prob, rows.given)
-    lost = np.isneginf(evidence[np.arange(len(rows.given)), rows.true]).any(axis=-1)
+    sources = _sources(matrix, rows.log_prob, rows.given)
+    lost = np.isneginf(sources[np.arange(len(rows.given)), rows.true]).any(axis=-1)
     if lost.any():
         raise checks.invalid(
             owner,
@@ -67,7 +67,7 @@ def fitted_pool(owner: str, rows: Judged, matrix: np.ndarray | None) -> Pool:
             "Pass logits, and a matrix without zeros, as of `matrix_from_pairs`.",
         )
     bayes = np.repeat([1.0, 0.0], [2, len(matrix)])
-    return Pool(matrix, _likeliest(evidence, rows, bayes, 1.0)[0])
+    return Pool(matrix, _likeliest(sources, rows, bayes, 1.0)[0])
 
 
 def pools_of_kinds(
@@ -86,16 +86,16 @@ def pools_of_kinds(
         counts = np.stack([_counts(owner, rows) for rows in kinds])
         prior = shared_prior(counts, whole.matrix)
         matrices = [matrix_of_counts(owner, own, prior).matrix for own in counts]
-    evidences = [
-        _evidence(matrix, rows.log_prob, rows.given)
+    parts = [
+        (_sources(matrix, rows.log_prob, rows.given), rows)
         for matrix, rows in zip(matrices, kinds)
     ]
 
     def fitted(scale: float) -> tuple[float, list[np.ndarray]]:
         log_evidence, thetas = 0.0, []
-        for evidence, rows in zip(evidences, kinds):
-            theta, highest = _likeliest(evidence, rows, whole.theta, scale)
-            log_evidence += highest + _log_volume(evidence, rows, theta, scale)
+        for sources, rows in parts:
+            theta, highest = _likeliest(sources, rows, whole.theta, scale)
+            log_evidence += highest + _log_volume(sources, rows, theta, scale)
             thetas.append(theta)
         return log_evidence, thetas
 
@@ -108,24 +108,22 @@ def _counts(owner: str, rows: Judged) -> np.ndarray:
     return pair_counts(owner, rows.given, rows.true, size, rows.weight, None)
 
 
-def _evidence(
-    matrix: np.ndarray, log_prob: np.ndarray, given: np.ndarray
-) -> np.ndarray:
+def _sources(matrix: np.ndarray, log_prob: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Returns what the exponents multiply, of shape (N, K, 2)."""
     return np.stack([log_prob, simplex.log_of(matrix.T)[given]], axis=-1)
 
 
-def _score(evidence: np.ndarray, theta: np.ndarray) -> np.ndarray:
+def _score(sources: np.ndarray, theta: np.ndarray) -> np.ndarray:
     """Returns unnormalised log-posteriors (N, K); 0 times -inf counts as 0."""
-    score = np.zeros(evidence.shape[:2]) + theta[2:]
+    score = np.zeros(sources.shape[:2]) + theta[2:]
     for i in (0, 1):
         if theta[i]:
-            score = score + theta[i] * evidence[..., i]
+            score = score + theta[i] * sources[..., i]
     return score
 
 
 def _likeliest(
-    evidence: np.ndarray, rows: Judged, centre: np.ndarray, scale: float
+    sources: np.ndarray, rows: Judged, centre: np.ndarray, scale: float
 ) -> tuple[np.ndarray, float]:
     """Returns the likeliest exponents and biases, and their log-posterior.
 
@@ -135,10 +133,10 @@ def _likeliest(
 
     spread, weight = _spread(scale, len(centre)), rows.weight / rows.weight.mean()
     hit = np.eye(len(centre) - 2)[rows.true]
-    finite = _finite(evidence)
+    finite = _finite(sources)
 
     def lack(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        log_q = simplex.log_softmax(_score(evidence, theta))
+        log_q = simplex.log_softmax(_score(sources, theta))
         over = weight[:, None] * (np.exp(log_q) - hit)
         slope = np.append(np.einsum("nk,nki->i", over, finite), over.sum(axis=0))
         off = (theta - centre) / spread
@@ -153,15 +151,15 @@ def _likeliest(
 
 
 def _log_volume(
-    evidence: np.ndarray, rows: Judged, theta: np.ndarray, scale: float
+    sources: np.ndarray, rows: Judged, theta: np.ndarray, scale: float
 ) -> float:
     """Returns the log of what is left, by the rows, of the prior's volume at `theta`.
 
     Laplace's approximation: -1/2 log det(I + S H S), with the curvature H of the NLL
     and the prior's deviations S.
     """
-    weight, finite = rows.weight / rows.weight.mean(), _finite(evidence)
-    q = np.exp(simplex.log_softmax(_score(evidence, theta)))
+    weight, finite = rows.weight / rows.weight.mean(), _finite(sources)
+    q = np.exp(simplex.log_softmax(_score(sources, theta)))
     weighted = weight[:, None] * q
     mean = np.einsum("nk,nki->ni", q, finite)
     powers = np.einsum("nk,nki,nkj->ij", weighted, finite, finite)
@@ -178,6 +176,6 @@ def _spread(scale: float, size: int) -> np.ndarray:
     return scale * np.repeat(_SPREADS, [2, size - 2])
 
 
-def _finite(evidence: np.ndarray) -> np.ndarray:
+def _finite(sources: np.ndarray) -> np.ndarray:
     # A class that is ruled out stays so, whatever the exponents: it has no slope.
-    return np.where(np.isneginf(evidence), 0.0, evidence)
+    return np.where(np.isneginf(sources), 0.0, sources)

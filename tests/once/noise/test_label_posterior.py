@@ -209,7 +209,7 @@ def test_the_evidence_has_the_curvature_of_the_likelihood():
     given, true, logits, _ = split(60)
     weight = np.random.default_rng(2).uniform(0.5, 2, 60)
     log_prob = special.log_softmax(logits, axis=-1)
-    evidence = np.stack([log_prob, np.log(MATRIX.T)[given]], axis=-1)
+    sources = np.stack([log_prob, np.log(MATRIX.T)[given]], axis=-1)
 
     def nll(theta):
         q = posterior_of(theta, given, logits, MATRIX)
@@ -218,7 +218,7 @@ def test_the_evidence_has_the_curvature_of_the_likelihood():
     theta, spread = np.array([0.6, 1.1, 0.3, 0, -0.4, 0.1]), 2 * np.r_[1, 1, [0.5] * K]
     curved = spread[:, None] * second_derivatives(nll, theta) * spread
     rows_of_test = _pool.Judged(log_prob, given, true, weight)
-    found = _pool._log_volume(evidence, rows_of_test, theta, 2.0)
+    found = _pool._log_volume(sources, rows_of_test, theta, 2.0)
     expected = -np.linalg.slogdet(np.eye(2 + K) + curved)[1] / 2
     assert found == pytest.approx(expected, rel=1e-4)
 
