@@ -166,6 +166,15 @@ def estimated_scores(
     return dict(zip(names, (bins.ece(), float(hits))))
 
 
+def trusted_temperature(
+    config: RunConfig, dev: Split, dev_logits: np.ndarray
+) -> calibration.TemperatureScaling:
+    """Returns the temperature of the sentences that were looked at again."""
+    scaling = calibration.TemperatureScaling(from_logits=True)
+    labels = trusted_of(config, dev).pairs[1]
+    return scaling.fit(labels, trusted_rows(config, dev, dev_logits))
+
+
 def recalibration_rows(
     config: RunConfig,
     dev: Split,
@@ -177,17 +186,15 @@ def recalibration_rows(
     """Returns a row for each way to mend the confidences of the test split.
 
     Temperatures are fitted to the noisy and to the true development labels, and to the
-    true labels of the sentences that were looked at again, if there are any; the
-    analytic calibrators come ready made, from the loss and the noise matrix.
+    true labels of the sentences that were looked at again, if there are any; others
+    come ready made.
     """
     fitted = {"temperature_clean": dev.clean, "temperature_noisy": dev.given}
     for name, labels in fitted.items():
         scaling = calibration.TemperatureScaling(from_logits=True)
         calibrators = {name: scaling.fit(labels[dev.words], dev_logits), **calibrators}
     if config.trusted_sentences:
-        scaling = calibration.TemperatureScaling(from_logits=True)
-        labels = trusted_of(config, dev).pairs[1]
-        scaling.fit(labels, trusted_rows(config, dev, dev_logits))
+        scaling = trusted_temperature(config, dev, dev_logits)
         calibrators = {"temperature_trusted": scaling, **calibrators}
     labels = test.clean[test.words]
     return [

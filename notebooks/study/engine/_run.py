@@ -33,6 +33,7 @@ from engine._measures import (
     reliability_rows,
     split_scores,
     trusted_rows_of,
+    trusted_temperature,
 )
 from engine._train import Training, loss_of
 from keras_robust import calibration
@@ -120,6 +121,14 @@ def run(
     splits = prepared(config, preset)[1]
     logits = {name: trained.logits[name] for name in ("dev", "test")}
     trusted = trusted_rows_of(config, splits["dev"], logits["dev"])
+    calibrators = _calibrators(config, trained, splits)
+    if config.train_on_trusted:
+        # The model knows these sentences: they calibrate one that does not.
+        apart = replace(config, train_on_trusted=False).training()
+        apart = _trained(apart, preset, share_warmup)
+        calibrators["temperature_apart"] = trusted_temperature(
+            config, splits["dev"], apart.logits["dev"]
+        )
     row = {
         "key": run_key(config, preset),
         **config.to_dict(),
@@ -152,7 +161,7 @@ def run(
             logits["dev"],
             splits["test"],
             logits["test"],
-            _calibrators(config, trained, splits),
+            calibrators,
         ),
         trusted=trusted,
         acceptance=acceptance_rows(config, splits, logits, _matrix(config, splits)),

@@ -278,6 +278,10 @@ def test_each_sentence_has_the_likelihood_of_the_choice(weak):
         trusted_difference(table, "one", "two")
 
 
+def temperatures(result):
+    return {row["method"]: row["temperature"] for row in result.recalibration}
+
+
 def test_runs_learn_from_them_and_a_training_is_made_once(preset):
     for options in (
         CORRECTED,
@@ -292,8 +296,13 @@ def test_runs_learn_from_them_and_a_training_is_made_once(preset):
         assert 0 < result.row["trusted_nll"] < 3
         corrected = config.matrix_rule != "none" and config.targets == "given"
         assert np.isfinite(result.row["matrix_error"]) == corrected
-        methods = [row["method"] for row in result.recalibration]
-        assert "temperature_trusted" in methods
+        found = temperatures(result)
+        assert "temperature_trusted" in found
+        if config.train_on_trusted:  # they calibrate the model that does not know them
+            apart = dataclasses.replace(config, train_on_trusted=False)
+            without = temperatures(engine.run(apart, share_warmup=True))
+            assert found["temperature_apart"] == without["temperature_trusted"]
+            assert found["temperature_apart"] != found["temperature_trusted"]
     # With fewer to measure it by, the same model: nothing is trained again.
     started = engine.run(quick(noise="crowd", trusted_sentences=24), share_warmup=True)
     again = engine.run(quick(noise="crowd", trusted_sentences=12), share_warmup=True)
