@@ -99,17 +99,16 @@ def _corrected(matrix_rule: str, **options: Any) -> dict[str, Any]:
     return {"loss": "ForwardCorrection", "matrix_rule": matrix_rule, **options}
 
 
-# Cross entropy, with which the others are compared, and what uses all that sentences
-# which were looked at again tell.
-_OF_TRUSTED: tuple[dict[str, Any], ...] = (
-    {"loss": "CE"},
-    _corrected("trusted"),
-    {"loss": "CE", "targets": "posterior"},
-)
-
-
 def _people() -> Iterable[RunConfig]:
-    ways = (*_OF_TRUSTED, _corrected("omission"), {"loss": "GCE", "q": 0.6})
+    # Cross entropy, with which the others are compared, and what each of these makes
+    # of sentences that were looked at again, GCE nothing.
+    ways: tuple[dict[str, Any], ...] = (
+        {"loss": "CE"},
+        {"loss": "GCE", "q": 0.6},
+        _corrected("omission"),
+        _corrected("trusted"),
+        {"loss": "CE", "targets": "posterior"},
+    )
     return [
         RunConfig(noise=noise, trusted_sentences=100, **way)
         for way, noise in product(ways, ANNOTATORS)
@@ -140,8 +139,8 @@ def _people_others() -> Iterable[RunConfig]:
 def _people_sizes() -> Iterable[RunConfig]:
     sizes, noises = (25, 50, 200, 500), ("crowd", "llm")
     return [
-        RunConfig(noise=noise, trusted_sentences=size, **way)
-        for way, size, noise in product(_OF_TRUSTED, sizes, noises)
+        RunConfig(noise=noise, trusted_sentences=size, targets=targets)
+        for targets, size, noise in product(("given", "posterior"), sizes, noises)
     ]
 
 
@@ -155,7 +154,8 @@ def _people_without_warmup() -> Iterable[RunConfig]:
 
 
 def _uneven() -> Iterable[RunConfig]:
-    ways = (*_OF_TRUSTED, _corrected("true"), _corrected("estimated"))
+    rules = ("trusted", "true", "estimated")
+    ways = ({"loss": "CE"}, *map(_corrected, rules))
     return [
         RunConfig(noise=noise, noise_rate=rate, trusted_sentences=100, **way)
         for way, noise, rate in product(ways, ("pair", "omission"), (0.2, 0.4))

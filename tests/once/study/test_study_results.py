@@ -26,9 +26,9 @@ SIZES = {
     "spans": 2 + 5,
     "people": 5 * 6,
     "people_others": 12 * 6,
-    "people_sizes": 3 * 4 * 2,
+    "people_sizes": 2 * 4 * 2,
     "people_without_warmup": 3 * 2,
-    "uneven": 5 * 2 * 2,
+    "uneven": 4 * 2 * 2,
     "acceptance": 3 * 5 + 2 * 6,
     "memorisation_floor": 1,
 }
