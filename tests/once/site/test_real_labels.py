@@ -227,7 +227,7 @@ def test_what_the_recipe_gains():
     assert taught.mean() > whole / 5
     likelier = more(BY_KIND, CORRECTED, "nll_t").groupby("noise").mean()
     assert (likelier < 0).sum() == 5
-    assert "likelier on five of the six" in TEXT
+    assert "true labels are likelier on five of the six" in TEXT
 
 
 def test_what_noisy_labels_alone_tell():
