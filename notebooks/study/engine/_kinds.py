@@ -14,7 +14,7 @@ from engine._data import trusted_rows, words_of
 from engine._encoder import preset_name
 from engine._environment import environment
 from engine._rows import add_rows, read_rows
-from engine._run import logits_by_halves, prepared
+from engine._run import logits_by_halves, prepared, run_key
 from keras_robust import noise
 from keras_robust._inputs import checks
 
@@ -61,14 +61,14 @@ def run_kinds(
     preset = preset or preset_name()
     path = Path(results) / "study_kinds.csv"
     made = read_rows(path)
-    told = made[["noise", "seed"]].to_numpy().tolist() if len(made) else []
+    there = set(made["key"]) if len(made) else set()
     options = {"trusted_sentences": 100, "targets": "posterior", **changes}
-    configs = [
+    every = [
         RunConfig(noise=name, seed=seed, **options)
         for seed in range(seeds)
         for name in annotators
-        if [name, seed] not in told
     ]
+    configs = [config for config in every if run_key(config, preset) not in there]
     for config in tqdm.tqdm(configs, desc="kinds"):
         made = add_rows(path, made, list(_rows(config, preset)))
     return made
@@ -82,7 +82,8 @@ def _rows(config: RunConfig, preset: str) -> Iterator[dict[str, Any]]:
     columns = given, clean, dev_logits
     words = words_of(config, "dev")
     kinds = {"none": None, **_kinds(words, dev.sentence_of_words)}
-    same = {"noise": config.noise, "seed": config.seed, **environment(preset)}
+    same = {"key": run_key(config, preset), "noise": config.noise, "seed": config.seed}
+    same |= environment(preset)
     for name, by in kinds.items():
         ways = (
             {"one kind": _by} if by is None else {"by": _by, "each by itself": _apart}

@@ -173,6 +173,8 @@ def test_kinds_are_measured_on_sentences_that_were_not_looked_at(
     # What is there is not made again.
     monkeypatch.setattr(_kinds, "_rows", None)
     assert len(engine.run_kinds(tmp_path, **options, **changes)) == 9
+    with pytest.raises(TypeError):  # of other settings nothing is there
+        engine.run_kinds(tmp_path, **options, **{**changes, "trusted_sentences": 10})
 
 
 def test_kinds_of_words():
